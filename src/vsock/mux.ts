@@ -39,6 +39,7 @@ export class Mux {
   /** Next id of ours, and the least that the peer may open next. */
   #nextId: number;
   #peerNextId: number;
+  #receiving = false;
   #ownStreams = 0;
   #peerStreams = 0;
   /** Receives the payload under way; undefined: skipped. */
@@ -76,12 +77,18 @@ export class Mux {
    *   connection that is dead. Call `close` then.
    */
   receive(chunk: Uint8Array): void {
-    if (this.#life === 'dead') throw new SquibError('failed-precondition', 'serial stream: it is closed');
+    if (this.#life === 'dead' || this.#receiving) {
+      const why = this.#receiving ? 'a sink fed it from a callback' : 'it is closed';
+      throw new SquibError('failed-precondition', `serial stream takes no bytes: ${why}`);
+    }
+    this.#receiving = true;
     try {
       this.#reader.feed(chunk);
     } catch (thrown) {
       this.#life = 'dead';
       throw thrown;
+    } finally {
+      this.#receiving = false;
     }
   }
 
