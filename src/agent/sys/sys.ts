@@ -13,3 +13,11 @@ export interface Sys {
   /** One syscall; missing arguments are 0, negative ones are sign-extended. Gives >= 0 or -errno. */
   sc(nr: number, a?: number, b?: number, c?: number, d?: number, e?: number, f?: number): number;
 }
+
+/** The global `host` that the C host leaves for the script: its primitive, argv and the environment. */
+export interface Host {
+  readonly sys: Sys;
+  readonly args: readonly string[];
+  /** KEY=value. */
+  readonly env: readonly string[];
+}
