@@ -46,6 +46,11 @@ export interface ContainerdOptions {
 export interface CtrOptions {
   /** Written to stdin, which then ends; without it stdin is empty. */
   readonly stdin?: string | Uint8Array;
+  /**
+   * Ends stdin only when this has come out. Needed for short input: ctr forgets an end of stdin that it sees
+   * before the container is created (its CloseIO is never sent), and a reader in the container waits for ever.
+   */
+  readonly endStdinOn?: string;
   readonly timeoutMs?: number;
 }
 
@@ -162,10 +167,15 @@ export class Containerd {
     const child = this.spawnCtr(args);
     // ctr may end before it has read its stdin.
     child.stdin.on('error', () => {});
-    child.stdin.end(options.stdin ?? '');
+    const { endStdinOn } = options;
+    child.stdin.write(options.stdin ?? '');
+    if (endStdinOn === undefined) child.stdin.end();
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
-    child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
+    child.stdout.on('data', (chunk: Buffer) => {
+      stdout.push(chunk);
+      if (endStdinOn !== undefined && Buffer.concat(stdout).includes(endStdinOn)) child.stdin.end();
+    });
     child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
     const closed = new Promise<number>((resolve, reject) => {
       child.once('error', reject);

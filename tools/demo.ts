@@ -1,0 +1,131 @@
+/** The part of tools/demo after set-up, build and install: `node tools/demo.ts RUNTIME`. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { describe, SquibError } from '../src/base/errors.ts';
+import { type Containerd, type CtrOptions, type CtrResult, startContainerd } from '../test/e2e/containerd.ts';
+import { processesNaming } from '../test/e2e/host-state.ts';
+import { BUSYBOX_IMAGE } from './busybox-image.ts';
+
+const say = (line: string) => console.log(`demo: ${line}`);
+const indent = (text: string) => text.trimEnd().replace(/^/gm, '    | ');
+
+/** Shell commands whose output differs between a host and a microVM on it. */
+const LOOK = [
+  'echo "kernel   $(uname -a)"',
+  'echo "process 1 $(cat /proc/1/comm)"',
+  'echo "memory   $(grep MemTotal /proc/meminfo | tr -s " " | cut -d " " -f 2,3)"',
+  'echo "uptime   $(cut -d " " -f 1 /proc/uptime) s"',
+].join('; ');
+
+class Demo {
+  readonly #containerd: Containerd;
+  readonly #runtime: string;
+  #runs = 0;
+
+  constructor(containerd: Containerd, runtime: string) {
+    this.#containerd = containerd;
+    this.#runtime = runtime;
+  }
+
+  /** One `ctr run --rm`, its command line and its output shown. */
+  async run(
+    flags: readonly string[],
+    command: readonly string[],
+    options: CtrOptions = {},
+  ): Promise<CtrResult> {
+    const args = [
+      'run',
+      '--rm',
+      '--runtime',
+      this.#runtime,
+      ...flags,
+      BUSYBOX_IMAGE,
+      `demo-${++this.#runs}`,
+      ...command,
+    ];
+    const quoted = args.map((arg) => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg}'`)).join(' ');
+    console.log(`\n    $ ${stdinOf(options)}ctr ${quoted}`);
+    const started = performance.now();
+    const result = await this.#containerd.ctr(args, options);
+    console.log(indent(result.stdout + result.stderr));
+    console.log(`    exit status ${result.code}, ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    return result;
+  }
+
+  async otherKernel(): Promise<void> {
+    say('the host:');
+    console.log(indent(execFileSync('sh', ['-c', LOOK]).toString()));
+    say('a container, the same questions, and the boot messages of its kernel:');
+    // dmesg is for CAP_SYSLOG on Debian's kernels. In a microVM that is the VM's own log.
+    const script = `${LOOK}; dmesg | grep -m 2 -E "Linux version|Run /init"`;
+    const { code, stdout } = await this.run(['--cap-add', 'CAP_SYSLOG'], ['sh', '-c', script]);
+    expect(stdout.includes('kernel   Linux'), `output of uname, exit status ${code}`);
+    const kernel = readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim();
+    say(
+      stdout.includes(` ${kernel} `)
+        ? `it runs on the host's kernel ${kernel}`
+        : 'it runs on a kernel of its own',
+    );
+  }
+
+  async exitStatus(): Promise<void> {
+    say('an exit status comes back:');
+    const { code } = await this.run([], ['sh', '-c', 'echo "this one ends with 42"; exit 42']);
+    expect(code === 42, `exit status 42, got ${code}`);
+  }
+
+  async pipe(): Promise<void> {
+    say('stdin is piped through:');
+    const stdin = 'one\ntwo\nthree\n';
+    const { code, stdout } = await this.run([], ['sh', '-c', 'tr a-z A-Z; wc -c </etc/motd'], { stdin });
+    expect(
+      code === 0 && stdout.startsWith('ONE\nTWO\nTHREE\n'),
+      `the three lines in capitals, got ${stdout}`,
+    );
+  }
+}
+
+function stdinOf({ stdin }: CtrOptions): string {
+  return stdin === undefined ? '' : `printf '${String(stdin).replaceAll('\n', '\\n')}' | `;
+}
+
+function expect(holds: boolean, what: string): void {
+  if (!holds) throw new SquibError('internal', `expected ${what}`);
+}
+
+async function main(runtime: string): Promise<void> {
+  say('3 of 4: starting a containerd of its own, with an image made from busybox-static');
+  const containerd = await startContainerd();
+  const stop = (signal: NodeJS.Signals) => {
+    say(`${signal}: cleaning up`);
+    void containerd.close().finally(() => process.exit(1));
+  };
+  process.once('SIGINT', stop);
+  process.once('SIGTERM', stop);
+  say(`containerd ${containerd.pid} in ${containerd.dir}, image ${BUSYBOX_IMAGE}`);
+  try {
+    say(`4 of 4: running containers with ${runtime}`);
+    const demo = new Demo(containerd, runtime);
+    await demo.otherKernel();
+    await demo.exitStatus();
+    await demo.pipe();
+  } catch (thrown) {
+    if (!(thrown instanceof SquibError && thrown.code === 'deadline-exceeded'))
+      console.error(
+        `\ncontainerd and its shims said last:\n${indent(containerd.log().split('\n').slice(-25).join('\n'))}`,
+      );
+    throw thrown;
+  } finally {
+    await containerd.close();
+  }
+  const left = processesNaming(containerd.dir);
+  expect(left.length === 0, `no process left, found ${left.map(({ command }) => command).join('; ')}`);
+  say('done: containerd is stopped, its directory deleted, no process of it is left');
+}
+
+try {
+  await main(process.argv[2] ?? 'io.containerd.squib.v1');
+} catch (thrown) {
+  console.error(`demo: error: ${describe(thrown)}`);
+  process.exitCode = 1;
+}
