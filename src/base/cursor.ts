@@ -134,6 +134,19 @@ export class ByteReader {
     return this.bytes.subarray(this.at - length, this.at);
   }
 
+  /**
+   * Steps over the value of a protocol buffers field of this wire type.
+   * @throws SquibError data-loss for groups (3, 4), which proto3 does not have, and unknown types.
+   */
+  skipField(wireType: number): void {
+    if (wireType === 0) this.varint();
+    else if (wireType === 1) this.view(8);
+    else if (wireType === 2) this.view(this.varint());
+    else if (wireType === 5) this.view(4);
+    else
+      throw new SquibError('data-loss', `wire type ${wireType} at offset ${this.at} is none of 0, 1, 2, 5`);
+  }
+
   #need(count: number): void {
     if (count <= this.left) return;
     throw new SquibError(
@@ -148,8 +161,13 @@ const FIRST_BYTES = 128;
 
 /** Collects bytes in one growing buffer. */
 export class ByteWriter {
-  #bytes = new Uint8Array(FIRST_BYTES);
+  #bytes: Uint8Array;
   #at = 0;
+
+  /** @param expected how many bytes will be written, where that is known. */
+  constructor(expected = FIRST_BYTES) {
+    this.#bytes = new Uint8Array(expected);
+  }
 
   u8(value: number): void {
     this.#room(1);

@@ -114,8 +114,6 @@ export function message<F extends Fields>(name: string, fields: F): Codec<Decode
 
 const WIRE_VARINT = 0;
 const WIRE_LENGTH = 2;
-/** Widths of the wire types that only unknown fields have, by wire type. */
-const WIRE_FIXED: Readonly<Record<number, number>> = { 1: 8, 5: 4 };
 
 const isVarint = (kind: Kind): boolean => kind !== 'string' && kind !== 'bytes' && kind !== 'message';
 
@@ -241,7 +239,7 @@ function readMessage(input: Uint8Array, table: Table, into: Values | undefined, 
     const wire = tag & 7;
     const key = table.byNumber.get(tag >>> 3);
     const row = key === undefined ? undefined : table.fields[key];
-    if (key === undefined || row === undefined || !fits(row, wire)) skip(reader, wire);
+    if (key === undefined || row === undefined || !fits(row, wire)) reader.skipField(wire);
     else if (row.list) readItems(reader, row, wire, values[key] as unknown[], budget);
     else values[key] = readValue(reader, row, values[key] as Values | undefined, budget);
   }
@@ -291,13 +289,4 @@ function readVarint(reader: ByteReader, kind: Kind): number | boolean {
   if (kind === 'i32') return reader.low | 0;
   if (kind === 'bool') return value !== 0;
   return (reader.high | 0) * 0x1_0000_0000 + reader.low;
-}
-
-function skip(reader: ByteReader, wire: number): void {
-  const width = WIRE_FIXED[wire];
-  if (wire === WIRE_VARINT) reader.varint();
-  else if (wire === WIRE_LENGTH) reader.view(reader.varint());
-  else if (width !== undefined) reader.view(width);
-  else
-    throw new SquibError('data-loss', `wire type ${wire} at offset ${reader.at}: groups are not supported`);
 }
