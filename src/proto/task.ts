@@ -8,6 +8,7 @@ import { bool, i32, list, type MessageOf, message, string, sub, u32 } from './co
 import { Empty } from './empty.ts';
 import { Mount } from './mount.ts';
 import { rpc } from './rpc.ts';
+import { StringEntry } from './string-entry.ts';
 import { Timestamp } from './timestamp.ts';
 
 /** The names under which the one method table is registered. */
@@ -112,9 +113,6 @@ export const CheckpointTaskRequest = message('containerd.task.v2.CheckpointTaskR
   path: string(2),
   options: sub(3, Any),
 });
-
-/** One entry of a map<string, string> field. */
-export const StringEntry = message('StringEntry', { key: string(1), value: string(2) });
 
 export const UpdateTaskRequest = message('containerd.task.v2.UpdateTaskRequest', {
   id: string(1),
