@@ -20,7 +20,7 @@ export interface Config {
   /** From the VMM's start to the agent's first word. */
   readonly bootTimeoutMs: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
-  /** VMMs run under a user id of their own, counted from here; 0: root. */
+  /** A VMM runs as the user id that is this plus its process id. */
   readonly uidBase: number;
   /** Sockets and process ids of the running pods. */
   readonly stateDir: string;
@@ -66,7 +66,7 @@ export const CONFIG_KEYS: Readonly<Record<string, Key>> = {
   scratch_mib: { field: 'scratchMib', preset: 8192, expected: whole(16, 16_777_216) },
   boot_timeout_s: { field: 'bootTimeoutMs', preset: 60, expected: whole(1, 3600), unit: 1000 },
   log_level: { field: 'logLevel', preset: 'warn', expected: choice('debug', 'info', 'warn', 'error') },
-  uid_base: { field: 'uidBase', preset: 3_000_000, expected: whole(0, 4_000_000_000) },
+  uid_base: { field: 'uidBase', preset: 0x7000_0000, expected: whole(1, 0x7fff_ffff) },
   state_dir: { field: 'stateDir', preset: '/run/squib', expected: absolutePath },
   start_answer: {
     field: 'startAnswer',

@@ -38,6 +38,7 @@ export class OutputRelay {
     stream.on('error', () => this.#targetBroke());
     guest.on('end', () => {
       this.#ended = true;
+      guest.end();
     });
     // A stream that is reset ends as well: with the VM, or at the agent's wish.
     guest.on('error', () => {
