@@ -1,0 +1,78 @@
+import { AGENT_PORT } from '../proto/agent.ts';
+import { mountBasics, mountCgroups, openPort } from './boot.ts';
+import { Channel } from './channel.ts';
+import { Containers } from './containers.ts';
+import { ControlStream } from './control.ts';
+import { Events } from './events.ts';
+import { log } from './log.ts';
+import { Loop } from './loop.ts';
+import { Modules } from './modules.ts';
+import { endMachine, stopContainers } from './power.ts';
+import { Reaper } from './reaper.ts';
+import { Service } from './service.ts';
+import type { Kernel } from './sys/kernel.ts';
+
+/** What a host that does not read may still hold up the end of the VM. */
+const LAST_WORDS_MS = 1_000;
+
+/** PID 1 of the VM: boots, serves the control port, and ends the machine; does not return. */
+export function runAgent(kernel: Kernel): void {
+  mountBasics(kernel);
+  const modules = new Modules(kernel);
+  modules.loadChannel();
+  const loop = new Loop(kernel);
+  const reaper = new Reaper(kernel, loop);
+  const events = new Events();
+  const channel: Channel = new Channel(kernel, loop, openPort(kernel), {
+    accept: (stream) => {
+      if (stream.port !== AGENT_PORT) return containers.accept(stream);
+      return new ControlStream(
+        stream,
+        (call) => service.call(call),
+        (text) => log(kernel, text),
+      );
+    },
+    lost: (reason) => {
+      log(kernel, `end: ${reason.message}`);
+      stopContainers(kernel, containers, reaper);
+      endMachine(kernel);
+    },
+  });
+  const prepare = once(() => {
+    while (modules.loadNext());
+    mountCgroups(kernel);
+    kernel.interfaceUp('lo');
+  });
+  const containers = new Containers({ kernel, loop, reaper, events, channel, prepare });
+  const service = new Service({
+    kernel,
+    containers,
+    events,
+    shutdown: (reply) => {
+      stopContainers(kernel, containers, reaper);
+      reply();
+      channel.drain(LAST_WORDS_MS);
+      endMachine(kernel);
+    },
+  });
+  channel.mux.hello();
+  loadInTheBackground(loop, modules, prepare);
+  while (channel.alive) loop.turn(channel.pump());
+}
+
+/** One module per turn, so that calls are answered in between. */
+function loadInTheBackground(loop: Loop, modules: Modules, prepare: () => void): void {
+  loop.after(0, () => {
+    if (modules.loadNext()) loadInTheBackground(loop, modules, prepare);
+    else prepare();
+  });
+}
+
+function once(run: () => void): () => void {
+  let done = false;
+  return () => {
+    if (done) return;
+    run();
+    done = true;
+  };
+}

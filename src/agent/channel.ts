@@ -1,0 +1,194 @@
+import { SquibError } from '../base/errors.ts';
+import { Mux, type MuxSink } from '../vsock/mux.ts';
+import type { MuxStream, StreamSink } from '../vsock/stream.ts';
+import type { Loop } from './loop.ts';
+import type { Region } from './sys/arena.ts';
+import { WOULD_BLOCK } from './sys/caller.ts';
+import { EPOLLIN, EPOLLOUT, POLLOUT } from './sys/constants.ts';
+import type { Kernel } from './sys/kernel.ts';
+
+/** Control frames that wait while the host does not read; beyond it the host is broken. */
+export const CONTROL_QUEUE_BYTES_MAX = 8 << 20;
+/** One read of the port gives at most a page; more only batches the calls. */
+const IN_BYTES = 64 << 10;
+/** virtio-serial takes at most 32 KiB per write, and a frame goes out in one write. */
+const OUT_BYTES = 32 << 10;
+/** Reads and bulk frames per turn: bounds what other descriptors wait for. */
+const READS_PER_TURN = 64;
+const BULK_PER_TURN = 8;
+
+/** Where bulk data for the host comes from: one stream's pipe. */
+export interface BulkSource {
+  /** `transfer` may have something to send. */
+  readonly sendable: boolean;
+  /** Puts one frame, header included, into `out`; gives its length, 0 for none after all. */
+  transfer(out: Region): number;
+}
+
+/** Who opens streams, and what happens when the host is gone. */
+export interface ChannelOwner {
+  accept(stream: MuxStream): StreamSink | undefined;
+  /** The wire is closed or broken; called once. */
+  lost(reason: SquibError): void;
+}
+
+/**
+ * The serial port as the wire of a Mux. Frames that the Mux makes wait in a queue and go first;
+ * bulk data is read from its pipe only when the wire takes it, a frame at a time and in turn, so a
+ * control frame waits for at most one bulk frame of ours.
+ */
+export class Channel {
+  readonly mux: Mux;
+  readonly #kernel: Kernel;
+  readonly #fd: number;
+  readonly #owner: ChannelOwner;
+  readonly #in: Region;
+  readonly #control: Region;
+  readonly #bulk: Region;
+  readonly #sources: BulkSource[] = [];
+  #turn = 0;
+  /** Control frames; the first `#sent` bytes of the first are on the wire. */
+  #queue: Uint8Array[] = [];
+  #queued = 0;
+  #sent = 0;
+  /** What is being written, and cannot be interrupted: a piece of the arena. */
+  #at = 0;
+  #left = 0;
+  #readable = true;
+  #alive = true;
+
+  /** @param fd the port, open for reading and writing, non-blocking. */
+  constructor(kernel: Kernel, loop: Loop, fd: number, owner: ChannelOwner) {
+    this.#kernel = kernel;
+    this.#fd = fd;
+    this.#owner = owner;
+    this.#in = kernel.reserve(IN_BYTES);
+    this.#control = kernel.reserve(OUT_BYTES);
+    this.#bulk = kernel.reserve(OUT_BYTES);
+    const sink: MuxSink = {
+      send: (frame) => this.#send(frame),
+      ready: () => {},
+      accept: (stream) => owner.accept(stream),
+    };
+    this.mux = new Mux('guest', sink);
+    loop.add(fd, EPOLLIN | EPOLLOUT, () => {
+      this.#readable = true;
+    });
+  }
+
+  get alive(): boolean {
+    return this.#alive;
+  }
+
+  addSource(source: BulkSource): void {
+    this.#sources.push(source);
+  }
+
+  removeSource(source: BulkSource): void {
+    const at = this.#sources.indexOf(source);
+    if (at >= 0) this.#sources.splice(at, 1);
+  }
+
+  /** Reads and writes what can be; true when there is more to do without waiting. */
+  pump(): boolean {
+    if (!this.#alive) return false;
+    try {
+      this.#receive();
+      const more = this.#transmit();
+      return this.#alive && (this.#readable || more);
+    } catch (thrown) {
+      this.lose(thrown instanceof SquibError ? thrown : new SquibError('internal', String(thrown)));
+      return false;
+    }
+  }
+
+  /** Writes what is queued, waiting for the wire at most `ms` milliseconds at a time. */
+  drain(ms: number): void {
+    while (this.#alive && !this.#flush()) {
+      if (this.#kernel.poll([{ fd: this.#fd, events: POLLOUT }], ms)[0] === 0) return;
+    }
+  }
+
+  /** Gives the wire up. */
+  lose(reason: SquibError): void {
+    if (!this.#alive) return;
+    this.#alive = false;
+    this.mux.close();
+    this.#owner.lost(reason);
+  }
+
+  #send(frame: Uint8Array): void {
+    if (!this.#alive) return;
+    this.#queue.push(frame);
+    this.#queued += frame.length;
+    if (this.#queued > CONTROL_QUEUE_BYTES_MAX) {
+      throw new SquibError(
+        'resource-exhausted',
+        `${this.#queued} bytes of control frames wait for a host that does not read, at most ${CONTROL_QUEUE_BYTES_MAX}`,
+      );
+    }
+  }
+
+  #receive(): void {
+    for (let i = 0; i < READS_PER_TURN && this.#readable && this.#alive; i++) {
+      this.#kernel.beginEvent();
+      const n = this.#kernel.read(this.#fd, this.#in.ptr, this.#in.bytes);
+      if (n === WOULD_BLOCK) this.#readable = false;
+      else if (n === 0) this.lose(new SquibError('unavailable', 'the host has closed the serial stream'));
+      else this.mux.receive(this.#kernel.bytes(this.#in.ptr, n));
+    }
+  }
+
+  /** True when there is bulk data left that the wire would take. */
+  #transmit(): boolean {
+    for (let i = 0; i < BULK_PER_TURN; i++) {
+      if (!this.#flush()) return false;
+      const source = this.#next();
+      if (source === undefined) return false;
+      this.#left = source.transfer(this.#bulk);
+      this.#at = this.#bulk.ptr;
+    }
+    return this.#flush();
+  }
+
+  #next(): BulkSource | undefined {
+    for (let i = 0; i < this.#sources.length; i++) {
+      this.#turn = (this.#turn + 1) % this.#sources.length;
+      const source = this.#sources[this.#turn] as BulkSource;
+      if (source.sendable) return source;
+    }
+    return undefined;
+  }
+
+  /** Writes the frame under way and the queue; true when all is out. */
+  #flush(): boolean {
+    for (;;) {
+      if (this.#left === 0 && !this.#load()) return true;
+      const n = this.#kernel.write(this.#fd, this.#at, this.#left);
+      if (n === WOULD_BLOCK) return false;
+      this.#at += n;
+      this.#left -= n;
+    }
+  }
+
+  /** Copies as much of the queue as fits into the arena; false when it is empty. */
+  #load(): boolean {
+    const room = this.#kernel.bytes(this.#control.ptr, this.#control.bytes);
+    let filled = 0;
+    while (filled < room.length) {
+      const frame = this.#queue[0];
+      if (frame === undefined) break;
+      const n = Math.min(frame.length - this.#sent, room.length - filled);
+      room.set(frame.subarray(this.#sent, this.#sent + n), filled);
+      filled += n;
+      this.#sent += n;
+      if (this.#sent < frame.length) break;
+      this.#queue.shift();
+      this.#sent = 0;
+    }
+    this.#queued -= filled;
+    this.#at = this.#control.ptr;
+    this.#left = filled;
+    return filled > 0;
+  }
+}
