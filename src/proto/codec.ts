@@ -135,10 +135,10 @@ function writeMessage(out: ByteWriter, name: string, table: Table, values: Value
   }
 }
 
-/** '' 0 0n false and no bytes; NaN is none of them, so that it is refused and not dropped. */
+/** The values that are not written. null and NaN are none: they are refused, not dropped. */
 function isDefault(value: unknown): boolean {
   if (value instanceof Uint8Array) return value.length === 0;
-  return !value && !Number.isNaN(value);
+  return !value && value !== null && !Number.isNaN(value);
 }
 
 function writeList(out: ByteWriter, row: Field<unknown>, items: readonly unknown[]): void {

@@ -1,0 +1,7 @@
+import { describe, it } from 'node:test';
+import { Metrics } from '../../src/proto/metrics-v2.ts';
+import { agrees, missing } from './oracle.ts';
+
+describe('cgroups v2 metrics', { skip: missing() }, () => {
+  it('agree with the oracle, all the way down', () => agrees('containerd', Metrics));
+});
