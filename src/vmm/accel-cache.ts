@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { ProbeResult } from './probe.ts';
+import { KVM_VERDICTS, type ProbeResult } from './probe.ts';
 
 /** Counts up when the probe or this file's shape changes. */
 const FORMAT = 1;
@@ -25,7 +25,7 @@ export async function readAccelCache(path: string, bootId: string): Promise<Prob
   if (typeof parsed !== 'object' || parsed === null) return undefined;
   const { format, bootId: writtenIn, kvm, elapsedUs, tscKhz, detail } = parsed;
   if (format !== FORMAT || writtenIn !== bootId) return undefined;
-  if (kvm !== 'ok' && kvm !== 'slow' && kvm !== 'broken') return undefined;
+  if (kvm === undefined || !KVM_VERDICTS.includes(kvm)) return undefined;
   if (!Number.isSafeInteger(elapsedUs) || !Number.isSafeInteger(tscKhz) || typeof detail !== 'string') {
     return undefined;
   }

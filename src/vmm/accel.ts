@@ -1,5 +1,6 @@
-import { readFile } from 'node:fs/promises';
-import { SquibError } from '../base/errors.ts';
+import { constants } from 'node:fs';
+import { access, readFile } from 'node:fs/promises';
+import { describe, SquibError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { readAccelCache, writeAccelCache } from './accel-cache.ts';
 import { type ProbeResult, runProbe } from './probe.ts';
@@ -22,6 +23,7 @@ export interface AcceleratorOptions {
 /** The default cache: /run is gone after a reboot, and the file names its boot as well. */
 export const ACCEL_CACHE_PATH = '/run/squib/accel.json';
 
+const KVM_PATH = '/dev/kvm';
 const BOOT_ID_PATH = '/proc/sys/kernel/random/boot_id';
 
 /**
@@ -70,13 +72,22 @@ export function unusableKvm(result: ProbeResult): string {
 async function probeHost(options: AcceleratorOptions): Promise<{ result: ProbeResult; fresh: boolean }> {
   const bootId = (await readFile(BOOT_ID_PATH, 'utf8')).trim();
   const cached = await readAccelCache(options.cachePath, bootId);
-  if (cached !== undefined) return { result: cached, fresh: false };
-  const result = await runProbe(options.probePath);
-  // A device that is missing may come (modprobe), so that answer is good for this once.
-  if (result.kvm !== 'absent') {
-    await writeAccelCache(options.cachePath, bootId, result).catch((thrown: unknown) => {
-      options.logger.warn(`accelerator probe not cached in ${options.cachePath}`, { error: String(thrown) });
-    });
-  }
+  if (cached !== undefined && (await stillGood(cached, options.choice)))
+    return { result: cached, fresh: false };
+  const result = await runProbe(options.probePath, options.choice === 'auto' ? 'kvm' : 'tsc');
+  await writeAccelCache(options.cachePath, bootId, result).catch((thrown: unknown) => {
+    const fields = { error: describe(thrown) };
+    options.logger.warn(`the accelerator probe cannot be cached in ${options.cachePath}`, fields);
+  });
   return { result, fresh: true };
+}
+
+/** Whether a cached answer serves the choice: a device that was missing may have come (modprobe). */
+async function stillGood(cached: ProbeResult, choice: AcceleratorChoice): Promise<boolean> {
+  if (choice !== 'auto') return true;
+  if (cached.kvm !== 'absent') return cached.kvm !== 'untested';
+  return await access(KVM_PATH, constants.R_OK | constants.W_OK).then(
+    () => false,
+    () => true,
+  );
 }

@@ -2,10 +2,14 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { SquibError } from '../base/errors.ts';
 
+/** The verdicts of kvm-probe; `untested` where only the TSC was asked for. */
+export const KVM_VERDICTS = ['ok', 'slow', 'absent', 'broken', 'untested'] as const;
+/** `ok`: guest code ran at hardware speed. `slow`: /dev/kvm emulates. `absent`: none that opens. */
+export type KvmVerdict = (typeof KVM_VERDICTS)[number];
+
 /** What the probe helper found out about this host. */
 export interface ProbeResult {
-  /** `ok`: guest code ran at hardware speed. `slow`: /dev/kvm emulates. */
-  readonly kvm: 'ok' | 'slow' | 'absent' | 'broken';
+  readonly kvm: KvmVerdict;
   /** How long the timed guest loop ran; it was stopped at 1 s. 0 if it never ran. */
   readonly elapsedUs: number;
   readonly tscKhz: number;
@@ -17,12 +21,13 @@ export interface ProbeResult {
 const PROBE_TIMEOUT_MS = 5000;
 
 /**
- * Runs the helper kvm-probe: about 30 ms where KVM works, 1 s where it is too slow.
+ * Runs the helper kvm-probe: 20 ms for the TSC, and for KVM some more where it
+ * works, 1 s where it is too slow.
  * @throws SquibError `failed-precondition` if it cannot run, `internal` if it prints anything else.
  */
-export async function runProbe(path: string): Promise<ProbeResult> {
+export async function runProbe(path: string, what: 'kvm' | 'tsc'): Promise<ProbeResult> {
   try {
-    const { stdout } = await promisify(execFile)(path, [], {
+    const { stdout } = await promisify(execFile)(path, what === 'tsc' ? ['tsc'] : [], {
       timeout: PROBE_TIMEOUT_MS,
       killSignal: 'SIGKILL',
       maxBuffer: 4096,
@@ -49,11 +54,11 @@ export function parseProbe(output: string): ProbeResult {
       .split(/\s+/)
       .map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)] as const),
   );
-  const kvm = pairs.get('kvm');
+  const said = pairs.get('kvm') ?? 'untested';
+  const kvm = KVM_VERDICTS.find((verdict) => verdict === said);
   const elapsedUs = Number(pairs.get('elapsed_us') ?? 0);
   const tscKhz = Number(pairs.get('tsc_khz') ?? Number.NaN);
-  const known = kvm === 'ok' || kvm === 'slow' || kvm === 'absent' || kvm === 'broken';
-  if (!known || !isCount(elapsedUs) || !isCount(tscKhz)) {
+  if (kvm === undefined || !isCount(elapsedUs) || !isCount(tscKhz)) {
     throw new SquibError(
       'internal',
       `kvm-probe printed ${JSON.stringify(output.slice(0, 200))}: expected its verdict line`,

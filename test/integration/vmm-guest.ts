@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { withDeadline } from '../../src/base/deadline.ts';
 import { type Logger, silentLogger } from '../../src/base/log.ts';
 import { QemuEngine, type QemuEngineOptions } from '../../src/vmm/qemu/engine.ts';
+import { type NewcEntry, newc } from '../../tools/newc.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const KERNEL = join(ROOT, 'build/kernel/vmlinux');
@@ -45,18 +46,18 @@ export async function makeGuest(): Promise<GuestFiles> {
   const init = join(dir, 'init');
   execFileSync('musl-gcc', ['-static', '-Os', '-o', init, join(import.meta.dirname, 'vmm-guest.c'), '-s']);
   const names = (await readFile(join(ROOT, 'build/kernel/modules.order'), 'utf8')).trim().split('\n');
-  const files = [
-    { name: 'init', mode: 0o100755, bytes: await readFile(init) },
-    { name: 'dev', mode: 0o40755, bytes: Buffer.alloc(0) },
-    { name: 'modules', mode: 0o40755, bytes: Buffer.alloc(0) },
-    { name: 'modules/order', mode: 0o100644, bytes: Buffer.from(names.join('\n')) },
+  const files: NewcEntry[] = [
+    { path: 'init', mode: 0o100755, content: await readFile(init) },
+    { path: 'dev', mode: 0o40755 },
+    { path: 'modules', mode: 0o40755 },
+    { path: 'modules/order', mode: 0o100644, content: Buffer.from(names.join('\n')) },
   ];
   for (const name of names) {
-    const bytes = await readFile(join(ROOT, `build/kernel/modules/${name}.ko`));
-    files.push({ name: `modules/${name}`, mode: 0o100644, bytes });
+    const content = await readFile(join(ROOT, `build/kernel/modules/${name}.ko`));
+    files.push({ path: `modules/${name}`, mode: 0o100644, content });
   }
   const initrd = join(dir, 'initramfs');
-  await writeFile(initrd, cpio(files), { mode: 0o644 });
+  await writeFile(initrd, newc(files), { mode: 0o644 });
   const engine = (options: Partial<QemuEngineOptions> = {}) =>
     new QemuEngine({
       qemuPath: QEMU,
@@ -70,19 +71,6 @@ export async function makeGuest(): Promise<GuestFiles> {
     });
   const dispose = () => rm(dir, { recursive: true, force: true });
   return { dir, kernel: KERNEL, initrd, engine, [Symbol.asyncDispose]: dispose };
-}
-
-/** The "newc" archive that the kernel unpacks (Documentation/driver-api/early-userspace/buffer-format.rst). */
-function cpio(files: readonly { name: string; mode: number; bytes: Uint8Array }[]): Buffer {
-  const parts: Buffer[] = [];
-  const pad = (n: number) => Buffer.alloc((4 - (n % 4)) % 4);
-  [...files, { name: 'TRAILER!!!', mode: 0, bytes: Buffer.alloc(0) }].forEach(({ name, mode, bytes }, i) => {
-    const path = Buffer.from(`${name}\0`);
-    const numbers = [i + 1, mode, 0, 0, 1, 0, bytes.length, 0, 0, 0, 0, path.length, 0];
-    const header = Buffer.from(`070701${numbers.map((n) => n.toString(16).padStart(8, '0')).join('')}`);
-    parts.push(header, path, pad(header.length + path.length), Buffer.from(bytes), pad(bytes.length));
-  });
-  return Buffer.concat(parts);
 }
 
 /** Boot plus answer under TCG takes 2 s on an idle host, and this host is not always idle. */
