@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, SquibError } from '../src/base/errors.ts';
 import { type Containerd, type CtrOptions, type CtrResult, startContainerd } from '../test/e2e/containerd.ts';
-import { processesNaming } from '../test/e2e/host-state.ts';
+import { processesUsing } from '../test/e2e/host-state.ts';
 import { BUSYBOX_IMAGE } from './busybox-image.ts';
 
 const say = (line: string) => console.log(`demo: ${line}`);
@@ -126,7 +126,7 @@ async function main(runtime: string): Promise<void> {
   } finally {
     await containerd.close();
   }
-  const left = processesNaming(containerd.dir);
+  const left = processesUsing(containerd.dir);
   expect(left.length === 0, `no process left, found ${left.map(({ command }) => command).join('; ')}`);
   say('done: containerd is stopped, its directory deleted, no process of it is left');
 }

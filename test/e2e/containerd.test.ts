@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { BUSYBOX_IMAGE } from '../../tools/busybox-image.ts';
 import { type Containerd, RUNC, startContainerd } from './containerd.ts';
-import { mountsBelow, processesNaming, traces } from './host-state.ts';
+import { mountsBelow, processesUsing, traces } from './host-state.ts';
 
 /** The harness and the image, proven with runc, so that a failure with squib is squib's. */
 let containerd: Containerd;
@@ -41,7 +41,7 @@ test('runc: stdin is piped through and ends', async () => {
 });
 
 test('a container outlives kill -9 of containerd, and is found again', async () => {
-  const before = traces(containerd.state);
+  const before = traces(containerd.dir);
   const started = await containerd.ctr(['run', '-d', '--runtime', RUNC, BUSYBOX_IMAGE, 'c2', 'sleep', '100']);
   assert.equal(started.code, 0, started.stderr);
   await containerd.kill();
@@ -49,7 +49,7 @@ test('a container outlives kill -9 of containerd, and is found again', async () 
   assert.match((await containerd.ctr(['tasks', 'ls'])).stdout, /^c2\s+\d+\s+RUNNING/m);
   assert.ok(existsSync(containerd.bundle('c2')));
   await containerd.removeContainers();
-  assert.deepEqual(traces(containerd.state), before);
+  assert.deepEqual(traces(containerd.dir), before);
 });
 
 test('a ctr that does not end is killed at its deadline', async () => {
@@ -63,7 +63,7 @@ test('close leaves no process, mount or directory', async () => {
   const started = await second.ctr(['run', '-d', '--runtime', RUNC, BUSYBOX_IMAGE, 'c3', 'sleep', '100']);
   assert.equal(started.code, 0, started.stderr);
   await second.close();
-  assert.deepEqual(processesNaming(second.dir), []);
+  assert.deepEqual(processesUsing(second.dir), []);
   assert.deepEqual(mountsBelow(second.dir), []);
   assert.ok(!existsSync(second.dir));
 });

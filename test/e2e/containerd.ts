@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { sleep, withDeadline } from '../../src/base/deadline.ts';
 import { SquibError } from '../../src/base/errors.ts';
 import { BUSYBOX_IMAGE, busyboxImage } from '../../tools/busybox-image.ts';
-import { mountsBelow, processesNaming, unmount } from './host-state.ts';
+import { mountsBelow, processesUsing, unmount } from './host-state.ts';
 
 const TOP = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 /** Where `tools/install --prefix build/install` puts the runtime. */
@@ -251,9 +251,7 @@ export class Containerd {
       await this.removeContainers().catch(() => {});
       await this.stop();
     }
-    for (const { pid } of processesNaming(this.dir)) {
-      if (pid !== process.pid) endProcess(pid);
-    }
+    for (const { pid } of processesUsing(this.dir)) endProcess(pid);
     for (const point of mountsBelow(this.dir)) unmount(point);
     rmSync(this.dir, { recursive: true, force: true });
   }

@@ -12,7 +12,7 @@ let containerd: Containerd;
 let clean: Traces;
 before(async () => {
   containerd = await startContainerd();
-  clean = traces(containerd.state);
+  clean = traces(containerd.dir);
 });
 after(() => containerd.close());
 
@@ -23,7 +23,7 @@ afterEach(async () => {
 });
 
 function leftovers(): string[] {
-  const now = traces(containerd.state);
+  const now = traces(containerd.dir);
   return (['processes', 'mounts', 'files'] as const)
     .flatMap((kind) => now[kind].filter((one) => !clean[kind].includes(one)))
     .concat(processesNaming(`guest=fault`).map(({ command }) => command.slice(0, 200)));

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /**
  * What of a test's containers is left on the host. Everything is found by a string that only that test's
@@ -12,20 +12,60 @@ export interface HostProcess {
   readonly command: string;
 }
 
-/** Running processes whose command line contains `text`, this process and zombies left out. */
+/** All running processes but this one; zombies and kernel threads have no command line and are left out. */
+function listProcesses(): HostProcess[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => Number.isInteger(pid) && pid !== process.pid)
+    .map((pid) => ({ pid, command: readProc(pid, 'cmdline').split('\0').join(' ').trim() }))
+    .filter(({ command }) => command !== '');
+}
+
+/** Running processes whose command line contains `text`. */
 export function processesNaming(text: string): HostProcess[] {
-  const found: HostProcess[] = [];
-  for (const name of readdirSync('/proc')) {
-    const pid = Number(name);
-    if (!Number.isInteger(pid) || pid === process.pid) continue;
-    try {
-      const command = readFileSync(`/proc/${name}/cmdline`, 'latin1').split('\0').join(' ').trim();
-      if (command.includes(text)) found.push({ pid, command });
-    } catch {
-      // It ended while it was looked at.
-    }
+  return listProcesses().filter(({ command }) => command.includes(text));
+}
+
+/**
+ * Running processes that have to do with a directory: it is in their arguments or environment, or their working
+ * directory, root or an open file is below it. Finds a VMM too, whose arguments and environment name nothing.
+ */
+export function processesUsing(directory: string): HostProcess[] {
+  return listProcesses().filter(
+    ({ pid, command }) =>
+      command.includes(directory) ||
+      readProc(pid, 'environ').includes(directory) ||
+      [...openFiles(pid), linkOf(pid, 'cwd'), linkOf(pid, 'root')].some((path) => isBelow(path, directory)),
+  );
+}
+
+function isBelow(path: string, directory: string): boolean {
+  return path === directory || path.startsWith(`${directory}/`);
+}
+
+/** A file of /proc/<pid>; empty when the process ended while it was looked at. */
+function readProc(pid: number, name: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${name}`, 'latin1');
+  } catch {
+    return '';
   }
-  return found;
+}
+
+function linkOf(pid: number, name: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/${name}`);
+  } catch {
+    return '';
+  }
+}
+
+function openFiles(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(pid, `fd/${fd}`));
+  } catch {
+    return [];
+  }
 }
 
 /** Mount points below a directory, the innermost first. */
@@ -46,15 +86,40 @@ export function unmount(point: string): void {
 /** Directories in which containerd, ctr and shims keep sockets and FIFOs outside of containerd's own state. */
 const RUNTIME_DIRECTORIES = ['/run/containerd/s', '/run/containerd/fifo', '/run/squib'];
 
-/** Paths of all files below the runtime directories; compare two lists to find what a test left. */
-export function runtimeFiles(directories: readonly string[] = RUNTIME_DIRECTORIES): string[] {
-  return directories.flatMap((directory) => {
-    try {
-      return readdirSync(directory, { recursive: true }).map((name) => `${directory}/${name}`);
-    } catch {
-      return [];
-    }
-  });
+/**
+ * Paths of all files below the runtime directories, without those of another containerd's containers: entries
+ * that a live process has open (FIFOs) or owns (a shim.pid) which does not use `directory`.
+ */
+export function runtimeFiles(directory: string): string[] {
+  const ours = new Set(processesUsing(directory).map(({ pid }) => pid));
+  const foreign = listProcesses().filter(({ pid }) => !ours.has(pid));
+  const foreignPids = new Set(foreign.map(({ pid }) => pid));
+  const foreignFiles = foreign.flatMap(({ pid }) => openFiles(pid));
+  return RUNTIME_DIRECTORIES.flatMap((parent) =>
+    entriesOf(parent)
+      .map((name) => `${parent}/${name}`)
+      .filter((entry) => !foreignFiles.some((path) => isBelow(path, entry)))
+      .filter((entry) => !foreignPids.has(ownerOf(entry)))
+      .flatMap((entry) => [entry, ...entriesOf(entry).map((name) => `${entry}/${name}`)]),
+  );
+}
+
+function entriesOf(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    // It is not there, was just removed, or is a file.
+    return [];
+  }
+}
+
+/** The process that a run directory of squib belongs to; 0: none is noted. */
+function ownerOf(directory: string): number {
+  try {
+    return Number.parseInt(readFileSync(`${directory}/shim.pid`, 'latin1'), 10) || 0;
+  } catch {
+    return 0;
+  }
 }
 
 /** A picture of everything that a container may leave behind. */
@@ -65,13 +130,13 @@ export interface Traces {
 }
 
 /**
- * Processes and mounts that name `directory` (take containerd's state directory), and the files of the
- * runtime directories. Take one before and one after: `deepEqual` shows what leaked.
+ * Processes that use `directory` (take containerd's own), mounts below it, and the files of the runtime
+ * directories. Take one before and one after: `deepEqual` shows what leaked.
  */
 export function traces(directory: string): Traces {
   return {
-    processes: processesNaming(directory).map(({ command }) => command),
+    processes: processesUsing(directory).map(({ command }) => command),
     mounts: mountsBelow(directory),
-    files: runtimeFiles(),
+    files: runtimeFiles(directory),
   };
 }

@@ -12,7 +12,7 @@ let containerd: Containerd;
 let clean: Traces;
 before(async () => {
   containerd = await startContainerd();
-  clean = traces(containerd.state);
+  clean = traces(containerd.dir);
 });
 after(() => containerd.close());
 
@@ -37,7 +37,7 @@ const outcome = ({ code, stdout, stderr }: CtrResult) => ({ code, stdout, stderr
 
 /** Nothing is on the host that was not there before the first container. */
 function assertClean(): void {
-  const now = traces(containerd.state);
+  const now = traces(containerd.dir);
   const fresh = (kind: keyof Traces) => now[kind].filter((one) => !clean[kind].includes(one));
   assert.deepEqual(
     { processes: fresh('processes'), mounts: fresh('mounts'), files: fresh('files') },
