@@ -59,6 +59,11 @@ export class Sandbox {
     return this.#vm?.pid ?? 0;
   }
 
+  /** The guest answers; false while it boots and once it is lost or stopped. */
+  get isRunning(): boolean {
+    return this.#state === 'running';
+  }
+
   /** Resolves when containers can be created. @throws what kept the VM from coming up. */
   async agent(): Promise<AgentClient> {
     return (await this.#booted).agent;

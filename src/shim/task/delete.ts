@@ -45,14 +45,14 @@ async function killCreated(pod: Pod, container: Container): Promise<void> {
   }
 }
 
-/** The last container's machine simply ends; otherwise the guest gives back what it can. */
+/**
+ * The guest unmounts the container's root first, also where the machine ends with it: the scratch
+ * lives with the snapshot, and what the container wrote must be on it.
+ */
 async function release(pod: Pod, container: Container): Promise<void> {
   try {
+    if (pod.sandbox.isRunning) await deleteInGuest(pod, container);
     if (pod.isLast(container)) await pod.sandbox.stop();
-    else {
-      const agent = await pod.sandbox.agent();
-      await agent.call('DeleteContainer', { container: container.id });
-    }
     await container.release();
     if (container.id !== pod.options.id) await markClean(container.request.bundle);
   } catch (thrown) {
@@ -62,4 +62,9 @@ async function release(pod: Pod, container: Container): Promise<void> {
       error: describe(thrown),
     });
   }
+}
+
+async function deleteInGuest(pod: Pod, container: Container): Promise<void> {
+  const agent = await pod.sandbox.agent();
+  await agent.call('DeleteContainer', { container: container.id });
 }
