@@ -44,8 +44,8 @@ const FRAME_SHAPES: readonly (readonly [string, number, number] | undefined)[] =
  */
 export type ResetReason = 'cancelled' | 'refused' | 'exhausted' | 'failed' | 'unavailable';
 
-/** Reason numbers on the wire are indices of this list. */
-const RESET_REASONS: readonly ResetReason[] = ['unavailable', 'cancelled', 'refused', 'exhausted', 'failed'];
+/** Reason numbers on the wire count from 1 in this list. */
+const RESET_REASONS: readonly ResetReason[] = ['cancelled', 'refused', 'exhausted', 'failed'];
 
 /** Every frame but DATA, whose payload is never gathered. */
 export type ControlFrame =
@@ -144,7 +144,7 @@ export function readControl(header: FrameHeader, bytes: Uint8Array, at: number):
     case FRAME_SHUTDOWN:
       return { type: 'shutdown', stream };
     default:
-      return { type: 'reset', stream, reason: RESET_REASONS[readU32(bytes, at)] ?? 'failed' };
+      return { type: 'reset', stream, reason: RESET_REASONS[readU32(bytes, at) - 1] ?? 'failed' };
   }
 }
 
@@ -169,7 +169,7 @@ export function encodeControl(frame: ControlFrame): Uint8Array {
     case 'shutdown':
       return encode(FRAME_SHUTDOWN, frame.stream, []);
     case 'reset':
-      return encode(FRAME_RESET, frame.stream, [RESET_REASONS.indexOf(frame.reason)]);
+      return encode(FRAME_RESET, frame.stream, [RESET_REASONS.indexOf(frame.reason) + 1]);
   }
 }
 

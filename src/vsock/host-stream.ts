@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream';
-import type { SquibError } from '../base/errors.ts';
+import { SquibError } from '../base/errors.ts';
 import { HEADER_BYTES, type ResetReason } from './frame.ts';
 import { CONTROL_PORT } from './mux.ts';
 import { keepable, ReceiveQueue } from './receive-queue.ts';
@@ -111,9 +111,13 @@ export class HostStream extends Duplex implements DataSource {
     this.#received.clear();
     this.#out = [];
     this.#outBytes = 0;
-    this.#outDone = undefined;
     this.#finalDone = undefined;
+    const outDone = this.#outDone;
+    this.#outDone = undefined;
     done(error);
+    outDone?.(
+      error ?? new SquibError('canceled', `stream to port ${this.port}: destroyed before it was written`),
+    );
   }
 
   #put(chunks: readonly Buffer[], done: Done): void {

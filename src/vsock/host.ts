@@ -60,7 +60,7 @@ export class SerialHost {
       open: (port, streamSink) => this.#mux.open(port, streamSink),
       errorOf: (port, reason) => this.#errorOf(port, reason),
     };
-    wire.on('error', (error) => this.#finish(error));
+    wire.on('error', (cause) => this.#finish(gone('the serial stream broke', cause)));
     wire.on('end', () => this.#finish(gone('the guest ended the serial stream')));
     wire.on('close', () => this.#finish(gone('the serial stream was closed')));
     wire.on('data', (chunk: Buffer) => {
@@ -129,8 +129,8 @@ export class SerialHost {
   }
 }
 
-function gone(message: string): SquibError {
-  return new SquibError('unavailable', message);
+function gone(message: string, cause?: Error): SquibError {
+  return new SquibError('unavailable', message, cause && { cause });
 }
 
 function stuck(): SquibError {
