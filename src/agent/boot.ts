@@ -42,6 +42,9 @@ export function mountBasics(kernel: Kernel): void {
 export function mountCgroups(kernel: Kernel): void {
   mount(kernel, 'cgroup2', '/sys/fs/cgroup', HARDENED);
   step('enable cgroup controllers', () => enableControllers(kernel));
+  // In a guest as small as its container, the heuristic refuses reservations that a big host grants;
+  // what is really used is the cgroup's to limit.
+  step('allow memory overcommit', () => kernel.writeFile('/proc/sys/vm/overcommit_memory', '1'));
 }
 
 /**

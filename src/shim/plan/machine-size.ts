@@ -3,10 +3,19 @@ import type { Spec } from '../../../oci/runtime-spec.ts';
 import type { MachineConfig } from '../../vmm/resource/machine-config.ts';
 
 /**
- * Memory that the guest's kernel and agent keep for themselves: a VM of n + GUEST_OVERHEAD_MIB
- * shows at least n MiB as "total" in `free`.
+ * Memory that the guest's kernel and agent keep for themselves. The kernel and initramfs take about
+ * 33 MiB; what is left of this lies above the limit, so that the container meets its own limit
+ * before the guest as a whole runs out.
  */
 export const GUEST_OVERHEAD_MIB = 64;
+
+/** The kernel describes each page of 4 KiB in 64 bytes (struct page). */
+const PAGE_RECORDS = 64;
+
+/** MiB of a VM whose `free` shows `limitMib` in total and about 30 MiB more, whatever the limit. */
+function guestMemory(limitMib: number): number {
+  return limitMib + GUEST_OVERHEAD_MIB + Math.ceil(limitMib / PAGE_RECORDS);
+}
 
 /** A guest with less does not boot, whatever the container's limit says. */
 const MEMORY_MIB_MIN = 128;
@@ -21,7 +30,7 @@ export interface MachineDefaults {
 }
 
 /**
- * The size of the VM for a pod: memory is the limit plus GUEST_OVERHEAD_MIB, vCPUs are the CPU
+ * The size of the VM for a pod: memory is the limit plus what the guest itself needs, vCPUs are the CPU
  * quota rounded up; a limit that is not stated comes from the defaults. A Kubernetes sandbox
  * states the sum of its containers as annotations.
  */
@@ -31,7 +40,7 @@ export function machineSize(spec: Spec, defaults: MachineDefaults, vcpusMax: num
   const bytes = pod.memoryBytes ?? own?.memory?.limit;
   const wanted = bytes !== undefined && bytes > 0 ? Math.ceil(bytes / 2 ** 20) : undefined;
   const limited = wanted !== undefined && wanted <= MEMORY_MIB_MAX;
-  const memoryMib = limited ? wanted + GUEST_OVERHEAD_MIB : defaults.memoryMib;
+  const memoryMib = limited ? guestMemory(wanted) : defaults.memoryMib;
   const quota = pod.cpuQuotaUs ?? own?.cpu?.quota;
   const period = pod.cpuPeriodUs ?? own?.cpu?.period ?? 100_000;
   const vcpus = quota !== undefined && quota > 0 && period > 0 ? Math.ceil(quota / period) : defaults.vcpus;
