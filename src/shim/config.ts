@@ -112,10 +112,12 @@ export async function parseConfig(toml: string, file: string): Promise<Config> {
 
 /** Where the configuration of one pod comes from: runtime options go before the file. */
 export interface ConfigSource {
+  /** A file that the runtime options name and that must exist; '' or undefined: none. */
+  readonly path?: string | undefined;
   /** TOML text from the runtime options; '' or undefined: none. */
   readonly body?: string | undefined;
-  /** A file that must exist; '' or undefined: none. */
-  readonly path?: string | undefined;
+  /** Where the host's file is, if not at CONFIG_PATH; then it must exist. */
+  readonly hostPath?: string | undefined;
 }
 
 /**
@@ -123,8 +125,8 @@ export interface ConfigSource {
  * @throws SquibError `failed-precondition` for a named file that cannot be read.
  */
 export async function loadConfig(source: ConfigSource): Promise<Config> {
-  if (source.body) return parseConfig(source.body, 'runtime options (config_body)');
-  const path = source.path || CONFIG_PATH;
+  if (source.body && !source.path) return parseConfig(source.body, 'runtime options (config_body)');
+  const path = source.path || source.hostPath || CONFIG_PATH;
   let toml: string;
   try {
     toml = await readFile(path, 'utf8');

@@ -42,7 +42,8 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     const input = readStartInput(readAll(0), flags);
     const config = await loadConfig({
       body: input.options && new TextDecoder().decode(input.options.configBody),
-      path: input.options?.configPath || env['SQUIB_CONFIG'],
+      path: input.options?.configPath,
+      hostPath: env['SQUIB_CONFIG'],
     });
     logger.setLevel(requestedLogLevel(input, flags.debug) ?? config.logLevel);
     const spec = readSpec(bundle, flags.id);
@@ -63,6 +64,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     await server.listen();
     await chmod(runDir.socket, 0o600);
     await publishAddress(bundle, address);
+    process.chdir('/');
     answer(startAnswer(address, input, config.startAnswer));
     server.start();
   } catch (thrown) {
