@@ -3,7 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { duplexPair } from 'node:stream';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { withDeadline } from '../../src/base/deadline.ts';
 import { SquibError } from '../../src/base/errors.ts';
 import { encodeControl } from '../../src/vsock/frame.ts';
@@ -16,11 +18,24 @@ const HELLO = encodeControl({ type: 'hello', version: 1 });
 const hasCode = (code: string) => (error: unknown) => error instanceof SquibError && error.code === code;
 
 /** A host whose guest is played by the test, byte by byte. */
-async function rawGuest(window?: number): Promise<{ host: SerialHost; guest: Socket }> {
+async function rawGuest(t: TestContext, window?: number): Promise<{ host: SerialHost; guest: Socket }> {
   const [wire, guest] = await socketPair();
+  t.after(() => {
+    wire.destroy();
+    guest.destroy();
+  });
   guest.on('error', () => {});
   const host = SerialHost.attach(wire, window === undefined ? {} : { window });
   return { host, guest };
+}
+
+setFlagsFromString('--expose-gc');
+const collectGarbage: () => void = runInNewContext('gc');
+
+/** Bytes that live buffers hold. */
+function outsideHeap(): number {
+  collectGarbage();
+  return process.memoryUsage().arrayBuffers;
 }
 
 async function codeOf(settled: Promise<Error | undefined>): Promise<string | undefined> {
@@ -29,8 +44,8 @@ async function codeOf(settled: Promise<Error | undefined>): Promise<string | und
   return error?.code;
 }
 
-test('garbage from the first byte ends the connection, the wire and every stream', async () => {
-  const { host, guest } = await rawGuest();
+test('garbage from the first byte ends the connection, the wire and every stream', async (t) => {
+  const { host, guest } = await rawGuest(t);
   const stream = host.connect(1);
   const failed = once(stream, 'error');
   guest.write(Buffer.alloc(65_536));
@@ -44,9 +59,9 @@ test('garbage from the first byte ends the connection, the wire and every stream
   assert.throws(() => host.connect(2), hasCode('unavailable'));
 });
 
-test('random garbage after HELLO never hangs the host', async () => {
+test('random garbage after HELLO never hangs the host', async (t) => {
   for (let round = 0; round < 20; round++) {
-    const { host, guest } = await rawGuest();
+    const { host, guest } = await rawGuest(t);
     guest.write(HELLO);
     await host.ready;
     guest.end(randomBytes(10_000));
@@ -56,15 +71,15 @@ test('random garbage after HELLO never hangs the host', async () => {
   }
 });
 
-test('a guest that never speaks and goes: ready rejects with unavailable', async () => {
-  const { host, guest } = await rawGuest();
+test('a guest that never speaks and goes: ready rejects with unavailable', async (t) => {
+  const { host, guest } = await rawGuest(t);
   guest.destroy();
   await assert.rejects(withDeadline(host.ready, 5000, 'ready'), hasCode('unavailable'));
   assert.equal(await codeOf(host.closed), 'unavailable');
 });
 
-test('the wire ends amid a frame: every stream fails with unavailable', async () => {
-  const { host, guest } = await rawGuest();
+test('the wire ends amid a frame: every stream fails with unavailable', async (t) => {
+  const { host, guest } = await rawGuest(t);
   const streams = [host.connect(1), host.connect(2000)];
   const failures = streams.map((stream) => once(stream, 'error'));
   guest.write(HELLO);
@@ -74,8 +89,8 @@ test('the wire ends amid a frame: every stream fails with unavailable', async ()
   for (const [error] of await Promise.all(failures)) assert.equal(error.code, 'unavailable');
 });
 
-test('a guest that sends beyond its window is cut off; what waits is the window', async () => {
-  const { host, guest } = await rawGuest(1000);
+test('a guest that sends beyond its window is cut off; what waits is the window', async (t) => {
+  const { host, guest } = await rawGuest(t, 1000);
   const stream = host.connect(2000);
   const failed = once(stream, 'error');
   guest.write(HELLO);
@@ -89,8 +104,8 @@ test('a guest that sends beyond its window is cut off; what waits is the window'
   assert.match(String(error.cause), /credit for 0/);
 });
 
-test('OPEN after OPEN by a guest that reads nothing: the host gives up with bounded memory', async () => {
-  const { host, guest } = await rawGuest();
+test('OPEN after OPEN by a guest that reads nothing: the host gives up with bounded memory', async (t) => {
+  const { host, guest } = await rawGuest(t);
   guest.pause();
   guest.write(HELLO);
   let id = 2;
@@ -124,30 +139,28 @@ test('a wire that hands bytes over amid a write to it is read in order', async (
   host.close();
 });
 
-test('one-byte frames do not multiply the memory of a window', { timeout: 60_000 }, async () => {
+test('one-byte frames do not multiply the memory of a window', { timeout: 60_000 }, async (t) => {
   const window = 262_144;
-  const { host, guest } = await rawGuest(window);
+  const { host, guest } = await rawGuest(t, window);
   const stream = host.connect(2000);
   guest.write(HELLO);
   guest.write(encodeControl({ type: 'accept', stream: 1, window: 10 }));
   await once(stream, 'connect');
   const frames = Buffer.concat(Array.from({ length: 4096 }, () => dataFrame(1, 1)));
-  const before = process.memoryUsage();
+  const before = outsideHeap();
   for (let i = 0; i < window / 4096; i++) {
     if (!guest.write(frames)) await once(guest, 'drain');
   }
   guest.write(encodeControl({ type: 'shutdown', stream: 1 }));
   await new Promise((resolve) => setTimeout(resolve, 200));
-  const after = process.memoryUsage();
-  const grown = after.external + after.arrayBuffers - before.external - before.arrayBuffers;
-  assert.ok(grown < 8 * window, `${grown} bytes outside the heap for ${window}`);
+  const grown = outsideHeap() - before;
+  assert.ok(grown < 2 * window, `${grown} bytes outside the heap for ${window}`);
   let bytes = 0;
   stream.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
   });
   await once(stream, 'end');
   assert.equal(bytes, window);
-  host.close();
   stream.on('error', () => {});
-  guest.destroy();
+  host.close();
 });

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { sleep, withDeadline } from '../../src/base/deadline.ts';
 import { SquibError } from '../../src/base/errors.ts';
 import { SerialHost } from '../../src/vsock/host.ts';
@@ -21,8 +21,12 @@ interface Rig {
 }
 
 /** A host and a guest that echoes on port ECHO, over a unix socket. */
-async function rig(windows: { host?: number; guest?: number } = {}): Promise<Rig> {
+async function rig(t: TestContext, windows: { host?: number; guest?: number } = {}): Promise<Rig> {
   const [wire, guestWire] = await socketPair();
+  t.after(() => {
+    wire.destroy();
+    guestWire.destroy();
+  });
   const guest = new SerialGuest(guestWire, windows.guest === undefined ? {} : { window: windows.guest });
   guest.ports.set(ECHO, (stream) => stream.pipe(stream));
   const host = SerialHost.attach(wire, windows.host === undefined ? {} : { window: windows.host });
@@ -77,8 +81,8 @@ async function consume(stream: Duplex): Promise<{ bytes: number; hash: string }>
 
 const hasCode = (code: string) => (error: unknown) => error instanceof SquibError && error.code === code;
 
-test('a port where nobody listens is not-found', async () => {
-  const r = await rig();
+test('a port where nobody listens is not-found', async (t) => {
+  const r = await rig(t);
   const stream = r.host.connect(99);
   stream.write('lost');
   const [error] = await once(stream, 'error');
@@ -93,8 +97,8 @@ for (const [name, windows] of [
   ['a host with a tiny window', { host: 777 }],
 ] as const) {
   const bytes = windows.host === 777 ? 2 * MIB : 64 * MIB;
-  test(`${bytes / MIB} MiB each way at once, ${name}`, { timeout: 60_000 }, async () => {
-    const r = await rig(windows);
+  test(`${bytes / MIB} MiB each way at once, ${name}`, { timeout: 60_000 }, async (t) => {
+    const r = await rig(t, windows);
     const theirs = accepted(r.guest, 2000);
     const ours = r.host.connect(2000);
     const there = await theirs;
@@ -110,8 +114,8 @@ for (const [name, windows] of [
   });
 }
 
-test('forty streams at once, each its own bytes', { timeout: 60_000 }, async () => {
-  const r = await rig({ guest: 16_384 });
+test('forty streams at once, each its own bytes', { timeout: 60_000 }, async (t) => {
+  const r = await rig(t, { guest: 16_384 });
   await Promise.all(
     Array.from({ length: 40 }, async (_, i) => {
       const stream = r.host.connect(ECHO);
@@ -125,8 +129,8 @@ test('forty streams at once, each its own bytes', { timeout: 60_000 }, async () 
 
 test('stalled readers at both ends of one stream leave the control port answering', {
   timeout: 30_000,
-}, async () => {
-  const r = await rig();
+}, async (t) => {
+  const r = await rig(t);
   const theirs = accepted(r.guest, 2000);
   const bulk = r.host.connect(2000);
   const there = await theirs;
@@ -156,8 +160,8 @@ test('stalled readers at both ends of one stream leave the control port answerin
   await stop(r);
 });
 
-test('half-close by the host: the guest sees the end and still answers', async () => {
-  const r = await rig();
+test('half-close by the host: the guest sees the end and still answers', async (t) => {
+  const r = await rig(t);
   const theirs = accepted(r.guest, 2000);
   const ours = r.host.connect(2000);
   ours.end('the question');
@@ -171,8 +175,8 @@ test('half-close by the host: the guest sees the end and still answers', async (
   await stop(r);
 });
 
-test('half-close by the guest: the host sees the end and still writes', async () => {
-  const r = await rig();
+test('half-close by the guest: the host sees the end and still writes', async (t) => {
+  const r = await rig(t);
   const theirs = accepted(r.guest, 2000);
   const ours = r.host.connect(2000);
   const there = await theirs;
@@ -199,8 +203,8 @@ test('end before the guest has accepted, with and without bytes', async () => {
   await stop({ host, guest, guestWire });
 });
 
-test('destroy of the host stream resets it at the guest', async () => {
-  const r = await rig();
+test('destroy of the host stream resets it at the guest', async (t) => {
+  const r = await rig(t);
   const theirs = accepted(r.guest, 2000);
   const ours = r.host.connect(2000);
   const there = await theirs;
@@ -210,8 +214,8 @@ test('destroy of the host stream resets it at the guest', async () => {
   await stop(r);
 });
 
-test('destroy before the guest has accepted', async () => {
-  const r = await rig();
+test('destroy before the guest has accepted', async (t) => {
+  const r = await rig(t);
   const ours = r.host.connect(ECHO);
   ours.end('x');
   ours.destroy();
@@ -220,8 +224,8 @@ test('destroy before the guest has accepted', async () => {
   await stop(r);
 });
 
-test('reset by the guest fails the host stream, also amid a write, with aborted', async () => {
-  const r = await rig();
+test('reset by the guest fails the host stream, also amid a write, with aborted', async (t) => {
+  const r = await rig(t);
   const theirs = accepted(r.guest, 2000);
   const ours = r.host.connect(2000);
   const there = await theirs;
@@ -235,8 +239,8 @@ test('reset by the guest fails the host stream, also amid a write, with aborted'
   await stop(r);
 });
 
-test('the wire ends: every stream fails with unavailable, and so does the next', async () => {
-  const r = await rig();
+test('the wire ends: every stream fails with unavailable, and so does the next', async (t) => {
+  const r = await rig(t);
   const streams = [1, 2000, 2001].map((port) => {
     r.guest.ports.set(port, () => {});
     return r.host.connect(port);
@@ -249,28 +253,25 @@ test('the wire ends: every stream fails with unavailable, and so does the next',
   assert.throws(() => r.host.connect(1), hasCode('unavailable'));
 });
 
-test('the wire ends after the guest has ended a stream: all its bytes come, and no error', async () => {
-  const r = await rig();
+test('the wire ends after the guest has ended a stream: all its bytes come, and no error', async (t) => {
+  const r = await rig(t);
   const theirs = accepted(r.guest, 2000);
   const ours = r.host.connect(2000);
   const there = await theirs;
   there.end(Buffer.alloc(200_000));
   await once(there, 'finish');
-  await sleep(50);
-  r.guestWire.destroy();
+  r.guestWire.end();
   await r.host.closed;
   assert.equal((await consume(ours)).bytes, 200_000);
 });
 
-test('the wire ends amid a stream: what came is delivered before the error', async () => {
-  const r = await rig();
+test('the wire ends amid a stream: what came is delivered before the error', async (t) => {
+  const r = await rig(t);
   const theirs = accepted(r.guest, 2000);
   const ours = r.host.connect(2000);
   const there = await theirs;
-  there.write(Buffer.alloc(100_000));
-  there.write(Buffer.alloc(100_000));
-  await sleep(50);
-  r.guestWire.destroy();
+  await new Promise((resolve) => there.write(Buffer.alloc(200_000), resolve));
+  r.guestWire.end();
   await r.host.closed;
   let bytes = 0;
   ours.on('data', (chunk: Buffer) => {
@@ -281,8 +282,8 @@ test('the wire ends amid a stream: what came is delivered before the error', asy
   assert.equal(bytes, 200_000);
 });
 
-test('the program may reuse a buffer once its write is done', async () => {
-  const r = await rig({ guest: 5000 });
+test('the program may reuse a buffer once its write is done', async (t) => {
+  const r = await rig(t, { guest: 5000 });
   const stream = r.host.connect(ECHO);
   const block = Buffer.alloc(50_000);
   const done = (async () => {
@@ -301,8 +302,8 @@ test('the program may reuse a buffer once its write is done', async () => {
   await stop(r);
 });
 
-test('close: no stream, listener or handle keeps the process or the wire', async () => {
-  const r = await rig();
+test('close: no stream, listener or handle keeps the process or the wire', async (t) => {
+  const r = await rig(t);
   const stream = r.host.connect(ECHO);
   const failed = once(stream, 'error');
   r.host.close();
