@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { withDeadline } from '../base/deadline.ts';
 import { describe, SquibError, toSquibError } from '../base/errors.ts';
@@ -122,7 +123,8 @@ export class Sandbox {
       timeSeconds: Math.floor(nowMs / 1000),
       timeNanos: (nowMs % 1000) * 1e6,
       entropy: randomBytes(ENTROPY_BYTES),
-      hostname: '',
+      // What a container without a hostname of its own sees with runc too.
+      hostname: hostname(),
     });
     this.#options.logger.debug('guest is up', {
       kernel: guest.kernelRelease,

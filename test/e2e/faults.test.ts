@@ -22,10 +22,12 @@ afterEach(async () => {
   assert.deepEqual(leftovers(), []);
 });
 
+/** ctr's own FIFO directory is not counted: it stays, with runc too, when a task vanishes under ctr. */
 function leftovers(): string[] {
   const now = traces(containerd.dir);
   return (['processes', 'mounts', 'files'] as const)
     .flatMap((kind) => now[kind].filter((one) => !clean[kind].includes(one)))
+    .filter((one) => !one.startsWith('/run/containerd/fifo/'))
     .concat(processesNaming(`guest=fault`).map(({ command }) => command.slice(0, 200)));
 }
 
@@ -103,17 +105,19 @@ test('a guest that never answers ends at the deadline', async () => {
 
 test('kill -9 of the shim: delete cleans up and the task is 137', async () => {
   const { id, shim } = await startSleeper();
-  const ended = attach(id);
+  const events = containerd.spawnCtr(['events']);
+  let seen = '';
+  events.stdout.on('data', (chunk: Buffer) => {
+    seen += chunk.toString();
+  });
   await sleep(300);
   process.kill(shim, 'SIGKILL');
-  // containerd reports the exit to its event stream; an attached ctr sees the connection close.
-  await ended;
   for (let i = 0; i < 100 && existsSync(containerd.bundle(id)); i++) await sleep(100);
   assert.ok(!existsSync(containerd.bundle(id)), 'the bundle is gone');
-  assert.match(
-    containerd.log(),
-    new RegExp(`cleaning up after shim disconnected.*${id}|${id}.*shim disconnected`),
-  );
+  await sleep(300);
+  events.kill();
+  assert.match(seen, new RegExp(`/tasks/exit .*"container_id":"${id}".*"exit_status":137`));
+  assert.match(seen, new RegExp(`/tasks/delete .*"container_id":"${id}"`));
   assert.equal((await containerd.ctr(['containers', 'rm', id])).code, 0);
 });
 
