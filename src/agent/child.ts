@@ -54,16 +54,23 @@ const UMASK_DEFAULT = 0o022;
 const NO_CAPABILITIES = { bounding: 0, effective: 0, inheritable: 0, permitted: 0, ambient: 0 };
 
 /**
- * The child's whole life up to its execve; runs in the copy of the interpreter that clone made.
- * Whatever goes wrong is reported, and ends the process.
+ * The child's whole life up to its execve; runs in the copy of the interpreter that clone made, and
+ * never returns into what that copy was doing. Whatever goes wrong is reported, and ends the process.
  */
 export function runChild(kernel: Kernel, plan: ChildPlan): void {
+  try {
+    attempt(kernel, plan);
+  } finally {
+    kernel.exit(EXIT_SETUP_FAILED);
+  }
+}
+
+function attempt(kernel: Kernel, plan: ChildPlan): void {
   try {
     execute(kernel, plan, setUp(kernel, plan));
   } catch (thrown) {
     report(kernel, plan.report, REPORT_ERROR, `${codeOf(thrown)}\0${describe(thrown)}`);
   }
-  kernel.exit(EXIT_SETUP_FAILED);
 }
 
 /** What is left to be done when the start comes. */

@@ -69,13 +69,13 @@ export class Launch {
     const [startTheirs, start] = kernel.pipe2();
     this.#report = report;
     this.#start = start;
+    const plan = { ...parts.plan, report: reportTheirs, start: startTheirs };
     try {
-      this.pid = cloneInto(parts);
+      this.pid = cloneInto(parts, plan);
     } catch (thrown) {
       for (const fd of [report, reportTheirs, startTheirs, start]) kernel.close(fd);
       throw thrown;
     }
-    if (this.pid === 0) runChild(kernel, { ...parts.plan, report: reportTheirs, start: startTheirs });
     kernel.close(reportTheirs);
     kernel.close(startTheirs);
     kernel.fcntl(report, F_SETFL, O_NONBLOCK);
@@ -167,10 +167,18 @@ export class Launch {
   }
 }
 
-/** A joined pid namespace is one for the children of whoever joins it: enter it, clone, come back. */
-function cloneInto({ kernel, namespaces, cgroup }: LaunchParts): number {
-  const clone = () =>
-    step('clone the process', () => kernel.clone3(namespaces.cloneFlags + CLONE_INTO_CGROUP, cgroup));
+/**
+ * Clones, and goes on as the child in the child: what is on the stack here is the parent's business
+ * alone. A joined pid namespace is one for the children of whoever joins it: enter it, clone, come back.
+ */
+function cloneInto({ kernel, namespaces, cgroup }: LaunchParts, plan: ChildPlan): number {
+  const clone = () => {
+    const pid = step('clone the process', () =>
+      kernel.clone3(namespaces.cloneFlags + CLONE_INTO_CGROUP, cgroup),
+    );
+    if (pid === 0) runChild(kernel, plan);
+    return pid;
+  };
   const { pidOf } = namespaces;
   if (pidOf === undefined) return clone();
   const own = kernel.open(namespaceFile('self', CLONE_NEWPID), O_RDONLY);
