@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { KVM_VERDICTS, type ProbeResult } from './probe.ts';
@@ -36,6 +35,8 @@ export async function readAccelCache(path: string, bootId: string): Promise<Prob
 export async function writeAccelCache(path: string, bootId: string, result: ProbeResult): Promise<void> {
   const file: CacheFile = { format: FORMAT, bootId, ...result };
   await mkdir(dirname(path), { recursive: true, mode: 0o711 });
+  // Loading it takes 8 ms; only the first start of a host's boot comes here.
+  const { randomBytes } = await import('node:crypto');
   const temporary = `${path}.${process.pid}.${randomBytes(6).toString('hex')}`;
   try {
     const handle = await open(temporary, 'wx', 0o644);

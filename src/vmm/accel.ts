@@ -48,7 +48,7 @@ export async function chooseAccelerator(options: AcceleratorOptions): Promise<Ac
   if (result.tscKhz <= 0) {
     throw new SquibError(
       'failed-precondition',
-      `${options.probePath} could not measure the host's TSC (${result.tscKhz} kHz), without which guests hang under TCG`,
+      `${options.probePath} could not measure the host's TSC (${result.tscKhz} kHz): TCG guests hang without it`,
     );
   }
   return { kind: 'tcg', tscKhz: result.tscKhz };

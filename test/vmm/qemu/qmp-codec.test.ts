@@ -15,9 +15,11 @@ const breaks = (error: unknown) => error instanceof SquibError && error.code ===
 
 // What QEMU 7.2.22 sent, as recorded.
 const GREETING =
-  '{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": "Debian 1:7.2+dfsg-7+deb12u18+b3"}, "capabilities": ["oob"]}}\r\n';
+  '{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, ' +
+  '"package": "Debian 1:7.2+dfsg-7+deb12u18+b3"}, "capabilities": ["oob"]}}\r\n';
 const EVENT =
-  '{"timestamp": {"seconds": 1795405688, "microseconds": 99}, "event": "DEVICE_DELETED", "data": {"device": "rootfs", "path": "/machine/peripheral/rootfs"}}\r\n';
+  '{"timestamp": {"seconds": 1795405688, "microseconds": 99}, "event": "DEVICE_DELETED", ' +
+  '"data": {"device": "rootfs", "path": "/machine/peripheral/rootfs"}}\r\n';
 
 test('refuses what is no QMP message', () => {
   const hostile = [
