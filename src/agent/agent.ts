@@ -1,5 +1,5 @@
 import { AGENT_PORT } from '../proto/agent.ts';
-import { mountBasics, mountCgroups, openPort } from './boot.ts';
+import { milliseconds, mountBasics, mountCgroups, openPort } from './boot.ts';
 import { Channel } from './channel.ts';
 import { Containers } from './containers.ts';
 import { ControlStream } from './control.ts';
@@ -17,6 +17,7 @@ const LAST_WORDS_MS = 1_000;
 
 /** PID 1 of the VM: boots, serves the control port, and ends the machine; does not return. */
 export function runAgent(kernel: Kernel): void {
+  const startedMs = milliseconds(kernel);
   mountBasics(kernel);
   const modules = new Modules(kernel);
   modules.loadChannel();
@@ -44,8 +45,10 @@ export function runAgent(kernel: Kernel): void {
     kernel.interfaceUp('lo');
   });
   const containers = new Containers({ kernel, loop, reaper, events, channel, prepare });
+  const bootTimes = { startedMs, readyMs: 0 };
   const service = new Service({
     kernel,
+    bootTimes,
     containers,
     events,
     shutdown: (reply) => {
@@ -55,6 +58,7 @@ export function runAgent(kernel: Kernel): void {
       endMachine(kernel);
     },
   });
+  bootTimes.readyMs = milliseconds(kernel);
   channel.mux.hello();
   loadInTheBackground(loop, modules, prepare);
   while (channel.alive) loop.turn(channel.pump());

@@ -109,7 +109,8 @@ function listPorts(kernel: Kernel): ReadonlyMap<string, string> {
   return ports;
 }
 
-function milliseconds(kernel: Kernel): number {
+/** The guest's clock since the kernel's start. */
+export function milliseconds(kernel: Kernel): number {
   const { seconds, nanos } = kernel.clockGettime(CLOCK_MONOTONIC);
   return seconds * 1000 + nanos / 1e6;
 }

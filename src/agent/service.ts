@@ -33,6 +33,8 @@ export interface ServiceParts {
   readonly kernel: Kernel;
   readonly containers: Containers;
   readonly events: Events;
+  /** When the agent began and when it was ready, in milliseconds of the guest's clock. */
+  readonly bootTimes: { readonly startedMs: number; readonly readyMs: number };
   /** Ends the machine, after `reply` has gone out. */
   readonly shutdown: (reply: () => void) => void;
 }
@@ -98,7 +100,7 @@ export class Service {
   }
 
   #configure(call: Call): void {
-    const { kernel } = this.#parts;
+    const { kernel, bootTimes } = this.#parts;
     const request = ConfigureRequest.decode(call.payload);
     const { timeSeconds, timeNanos, entropy, hostname } = request;
     if (timeSeconds > 0) step('set the clock', () => kernel.clockSettime(timeSeconds, timeNanos));
@@ -110,6 +112,8 @@ export class Service {
         kernelRelease: kernel.kernelRelease(),
         memoryTotalBytes: memoryTotal(kernel),
         onlineCpus: kernel.cpuCount(),
+        startedMs: Math.floor(bootTimes.startedMs),
+        readyMs: Math.floor(bootTimes.readyMs),
       }),
     );
   }

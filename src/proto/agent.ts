@@ -30,6 +30,8 @@ export const ConfigureResponse = message(`${NAME}ConfigureResponse`, {
   kernelRelease: string(2),
   memoryTotalBytes: u64(3),
   onlineCpus: u32(4),
+  startedMs: u32(5),
+  readyMs: u32(6),
 });
 export type ConfigureResponse = MessageOf<typeof ConfigureResponse>;
 

@@ -15,6 +15,7 @@ import { Pod } from './pod.ts';
 import type { RunDir } from './run-dir.ts';
 import { Sandbox } from './sandbox.ts';
 import { registerTaskService } from './task/service.ts';
+import { Timeline } from './timeline.ts';
 
 /** containerd dials at once; a shim that nobody dials was started in vain (a bad answer, a crash). */
 const UNUSED_MS = 10_000;
@@ -41,6 +42,7 @@ export class PodServer {
   readonly #options: PodServerOptions;
   readonly #server: Server;
   readonly #events: EventQueue;
+  readonly #timeline = new Timeline();
   #pod: Pod | undefined;
   #ending: Promise<void> | undefined;
 
@@ -59,12 +61,14 @@ export class PodServer {
   /** Boots the VM and serves; to be called before anybody knows the address. */
   start(): void {
     const { flags, config, logger, address } = this.#options;
+    this.#timeline.mark('answered');
     const pod = new Pod({
       id: flags.id,
       address,
       scratchBytes: config.scratchMib * 2 ** 20,
       events: this.#events,
       logger,
+      timeline: this.#timeline,
       startSandbox: (hooks) => this.#startSandbox(hooks),
       shutdown: () => this.#shutdown(),
     });
@@ -87,6 +91,7 @@ export class PodServer {
       vm: { id: flags.id, machine, boot },
       bootTimeoutMs: config.bootTimeoutMs,
       logger,
+      timeline: this.#timeline,
       ...hooks,
     });
     sandbox.pid().then(
@@ -104,6 +109,8 @@ export class PodServer {
   async #shutdown(): Promise<void> {
     this.#ending ??= this.#tearDown(true);
     await this.#ending;
+    this.#timeline.mark('shutdown');
+    this.#options.logger.debug('timeline', { marks: this.#timeline });
     setImmediate(() => void this.#exit());
   }
 

@@ -7,6 +7,7 @@ import { timestampOfMillis } from '../proto/timestamp.ts';
 import { Container, STATUS_KILLED } from './container.ts';
 import type { EventQueue } from './event-queue.ts';
 import type { Sandbox, SandboxOptions } from './sandbox.ts';
+import type { Timeline } from './timeline.ts';
 
 /** Containers of one pod: containerd itself has no limit, Kubernetes allows 110 pods per node. */
 const CONTAINERS_MAX = 256;
@@ -19,6 +20,7 @@ export interface PodOptions {
   readonly scratchBytes: number;
   readonly events: EventQueue;
   readonly logger: Logger;
+  readonly timeline: Timeline;
   readonly startSandbox: (hooks: Pick<SandboxOptions, 'onEvent' | 'onLost'>) => Sandbox;
   /** Ends the shim: called by Shutdown once no container is left. */
   readonly shutdown: () => Promise<void>;
@@ -46,6 +48,10 @@ export class Pod {
 
   get logger(): Logger {
     return this.options.logger;
+  }
+
+  get timeline(): Timeline {
+    return this.options.timeline;
   }
 
   get containers(): readonly Container[] {
@@ -122,6 +128,7 @@ export class Pod {
   #onEvent(event: Event): void {
     const { exit, outOfMemory } = event;
     if (exit !== undefined) {
+      this.timeline.mark('exit');
       const container = this.#containers.get(exit.container) ?? this.#creating.get(exit.container);
       const atMs = exit.timeSeconds * 1000 + Math.floor(exit.timeNanos / 1e6);
       if (container === undefined || exit.exec !== '') {

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { podRole } from '../../../oci/annotations.ts';
 import { parseSpec, type Spec } from '../../../oci/runtime-spec.ts';
-import { describe, SquibError, toSquibError } from '../../base/errors.ts';
+import { SquibError } from '../../base/errors.ts';
 import { prepareRootfs } from '../../image/rootfs.ts';
 import { TaskCreate } from '../../proto/events.ts';
 import type { CreateTaskRequest } from '../../proto/task.ts';
@@ -13,6 +13,7 @@ import { openOutput } from '../io/output.ts';
 import { OutputRelay } from '../io/output-relay.ts';
 import { agentRequest, type ContainerPlan, planContainer } from '../plan/container.ts';
 import type { Pod } from '../pod.ts';
+import { runtimeError } from './runtime-error.ts';
 
 /**
  * Create: none → created. The process exists in the guest and waits for Start.
@@ -22,6 +23,7 @@ export async function createTask(pod: Pod, request: CreateTaskRequest): Promise<
   if (request.terminal)
     throw new SquibError('unimplemented', 'terminals (process.terminal) are not supported yet');
   if (request.checkpoint) throw new SquibError('unimplemented', 'restoring a checkpoint is not supported');
+  pod.timeline.mark('create');
   const container = await pod.create(request, (made) => makeContainer(pod, made));
   const { stdin, stdout, stderr, terminal } = request;
   const pid = await pod.sandbox.pid();
@@ -43,6 +45,7 @@ async function makeContainer(pod: Pod, container: Container): Promise<void> {
   const streams = openStreams(container);
   const disks = await plugDisks(pod, container, spec);
   const agent = await pod.sandbox.agent();
+  pod.timeline.mark('plugged');
   const ports = {
     stdinPort: streams.input ? pod.sandbox.newPort() : 0,
     stdoutPort: streams.stdout ? pod.sandbox.newPort() : 0,
@@ -51,9 +54,9 @@ async function makeContainer(pod: Pod, container: Container): Promise<void> {
   try {
     await agent.call('CreateContainer', agentRequest(plan, disks, ports));
   } catch (thrown) {
-    const { code } = toSquibError(thrown);
-    throw new SquibError(code, `OCI runtime create failed: ${describe(thrown)}`);
+    throw runtimeError('OCI runtime create failed: unable to start container process', thrown);
   }
+  pod.timeline.mark('created');
   const { sandbox } = pod;
   if (streams.input) streams.input.relay(await sandbox.connect(ports.stdinPort));
   const outputs: OutputRelay[] = [];
@@ -102,6 +105,10 @@ async function plugDisks(
     scratchBytes: pod.options.scratchBytes,
     workDir: join(request.bundle, 'work', 'squib'),
   });
+  preparing.then(
+    () => pod.timeline.mark('image'),
+    () => {},
+  );
   // A machine that cannot boot ends the wait; what is prepared by then must still be released.
   const outcome = await Promise.allSettled([preparing, sandbox.agent()]);
   const rootfs = outcome[0].status === 'fulfilled' ? outcome[0].value : undefined;

@@ -16,6 +16,7 @@ const KILLED_MS = 5_000;
  * @throws SquibError `failed-precondition` for a running one.
  */
 export async function deleteTask(pod: Pod, request: { id: string; execId: string }) {
+  pod.timeline.mark('delete');
   const container = pod.container(request.id, request.execId);
   container.check('delete');
   if (container.state.name === 'created') await killCreated(pod, container);
@@ -24,6 +25,7 @@ export async function deleteTask(pod: Pod, request: { id: string; execId: string
   const pid = pod.sandbox.pidNow;
   await release(pod, container);
   pod.forget(container);
+  pod.timeline.mark('deleted');
   const exitedAt = timestampOfMillis(exit.atMs);
   pod.events.publish(TaskDelete, { containerId: container.id, pid, exitStatus: exit.status, exitedAt });
   return { pid, exitStatus: exit.status, exitedAt };
@@ -52,6 +54,7 @@ async function killCreated(pod: Pod, container: Container): Promise<void> {
 async function release(pod: Pod, container: Container): Promise<void> {
   try {
     if (pod.sandbox.isRunning) await deleteInGuest(pod, container);
+    pod.timeline.mark('unmounted');
     if (pod.isLast(container)) await pod.sandbox.stop();
     await container.release();
     if (container.id !== pod.options.id) await markClean(container.request.bundle);

@@ -1,9 +1,10 @@
-import { describe, SquibError, toSquibError } from '../../base/errors.ts';
 import { TaskStart } from '../../proto/events.ts';
 import type { Pod } from '../pod.ts';
+import { runtimeError } from './runtime-error.ts';
 
 /** Start: created → running. @throws SquibError `failed-precondition` in any other state. */
 export async function startTask(pod: Pod, request: { id: string; execId: string }): Promise<{ pid: number }> {
+  pod.timeline.mark('start');
   const container = pod.container(request.id, request.execId);
   container.check('start');
   const agent = await pod.sandbox.agent();
@@ -13,10 +14,10 @@ export async function startTask(pod: Pod, request: { id: string; execId: string 
   try {
     await agent.call('StartProcess', { container: container.id, exec: '' });
     container.started();
+    pod.timeline.mark('started');
     pod.events.publish(TaskStart, { containerId: container.id, pid });
   } catch (thrown) {
-    const { code } = toSquibError(thrown);
-    throw new SquibError(code, `OCI runtime start failed: ${describe(thrown)}`);
+    throw runtimeError('OCI runtime start failed', thrown);
   } finally {
     release();
   }
