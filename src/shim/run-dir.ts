@@ -1,6 +1,7 @@
-import { createHash } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { sha256Hex } from '../base/sha256.ts';
+import { utf8Encode } from '../base/utf8.ts';
 import { formatRecord, type ProcessRecord, parseRecord, recordProcess } from './process-record.ts';
 
 /** What tells one pod from all others, also of another containerd on the same host. */
@@ -26,7 +27,7 @@ export class RunDir {
   }
 
   static of(stateDir: string, { address, namespace, podId }: PodKey): RunDir {
-    const hash = createHash('sha256').update(`${address}\0${namespace}\0${podId}`).digest('hex');
+    const hash = sha256Hex(utf8Encode(`${address}\0${namespace}\0${podId}`));
     return new RunDir(join(stateDir, hash.slice(0, 32)));
   }
 

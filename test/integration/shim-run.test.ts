@@ -288,7 +288,10 @@ test('a Create that fails leaves nothing, and says what runc would', async () =>
   const { id, bundle, task } = started;
   await assert.rejects(
     task.call('Create', create(id, bundle)),
-    isCode('not-found', /OCI runtime create failed: .*"missing": executable file not found in \$PATH/),
+    isCode(
+      'unknown',
+      /OCI runtime create failed: unable to start container process: exec: "missing": executable file not found in \$PATH/,
+    ),
   );
   await assert.rejects(task.call('Delete', { id }), isCode('not-found', /container not created/));
   assert.deepEqual(readdirSync(join(bundle, 'work', 'squib')), []);
