@@ -20,6 +20,7 @@
 #define GC_THRESHOLD_BYTES (1 << 20)
 
 extern const uint8_t agent_bytecode[], agent_bytecode_end[];
+extern const JSMallocFunctions heap; // heap.c
 
 #if defined(__x86_64__)
 #define ARCH "x64"
@@ -128,7 +129,7 @@ static void expose(JSContext *ctx, char **argv, char **envp) {
 int main(int argc, char **argv, char **envp) {
   void *arena = mmap((void *)ARENA_BASE, ARENA_BYTES, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-  JSRuntime *rt = JS_NewRuntime();
+  JSRuntime *rt = JS_NewRuntime2(&heap, NULL);
   JSContext *ctx = rt ? JS_NewContextRaw(rt) : NULL;
   if (arena != (void *)ARENA_BASE || !ctx) {
     say("squib-agent: no memory for the arena or the engine\n");
