@@ -52,6 +52,8 @@ export class QemuVm implements Vm {
     this.agent = pipeOf(child, AGENT_FD);
     // The owner may come later than an error; the agent's end shows as 'close' all the same.
     this.agent.on('error', () => {});
+    // After the start only a failed kill comes here; `stop` sees that by its deadline.
+    child.on('error', () => {});
     const qmpSocket = pipeOf(child, QMP_FD);
     this.#qmp = new Qmp(qmpSocket, () => this.#epitaph());
     this.#drives = new Drives(this.#qmp, () => descriptorOf(qmpSocket), parts.passFdPath);
