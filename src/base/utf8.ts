@@ -5,6 +5,17 @@
 
 /** The UTF-8 bytes of a string; a lone surrogate becomes U+FFFD. */
 export function utf8Encode(text: string): Uint8Array {
+  const length = text.length;
+  const ascii = new Uint8Array(length);
+  for (let i = 0; i < length; i++) {
+    const c = text.charCodeAt(i);
+    if (c >= 0x80) return encodeAny(text);
+    ascii[i] = c;
+  }
+  return ascii;
+}
+
+function encodeAny(text: string): Uint8Array {
   const out = new Uint8Array(text.length * 3);
   let n = 0;
   for (let i = 0; i < text.length; i++) {
@@ -36,6 +47,7 @@ export function utf8Encode(text: string): Uint8Array {
 
 /** The string that UTF-8 bytes stand for; every maximal ill-formed part becomes one U+FFFD. */
 export function utf8Decode(bytes: Uint8Array): string {
+  if (isAscii(bytes)) return asciiDecode(bytes);
   let text = '';
   let at = 0;
   while (at < bytes.length) {
@@ -50,6 +62,35 @@ export function utf8Decode(bytes: Uint8Array): string {
     at += length;
   }
   return text;
+}
+
+/** Four at a time: the agent's engine interprets, and nearly every text is ASCII. */
+function isAscii(bytes: Uint8Array): boolean {
+  const length = bytes.length;
+  const quads = length & ~3;
+  let i = 0;
+  for (; i < quads; i += 4) {
+    const four = (bytes[i] as number) | (bytes[i + 1] as number) | (bytes[i + 2] as number);
+    if ((four | (bytes[i + 3] as number)) & 0x80) return false;
+  }
+  for (; i < length; i++) if ((bytes[i] as number) >= 0x80) return false;
+  return true;
+}
+
+/** An engine's argument list is bounded; QuickJS takes 65534. */
+const ARGUMENTS_MAX = 8192;
+
+function asciiDecode(bytes: Uint8Array): string {
+  if (bytes.length <= ARGUMENTS_MAX) return fromCodes(bytes);
+  let text = '';
+  for (let at = 0; at < bytes.length; at += ARGUMENTS_MAX) {
+    text += fromCodes(bytes.subarray(at, at + ARGUMENTS_MAX));
+  }
+  return text;
+}
+
+function fromCodes(bytes: Uint8Array): string {
+  return String.fromCharCode.apply(null, bytes as unknown as number[]);
 }
 
 const REPLACEMENT = 0xfffd;
