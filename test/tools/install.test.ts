@@ -25,6 +25,8 @@ const BUILT = [
   'node_modules/node/bin/node',
   'build/dist/shim.cjs',
   'build/dist/delete.cjs',
+  'build/dist/pino.cjs',
+  'build/dist/smol-toml.cjs',
   'build/native/jail',
   'build/native/pass-fd',
   'build/native/kvm-probe',
@@ -42,7 +44,9 @@ const INSTALLED = [
   'lib/squib/manifest',
   'lib/squib/node',
   'lib/squib/pass-fd',
+  'lib/squib/pino.cjs',
   'lib/squib/shim.cjs',
+  'lib/squib/smol-toml.cjs',
   'share/squib/LICENSE',
   'share/squib/config.toml',
 ];
