@@ -151,9 +151,7 @@ export type Spec = Shaped<typeof spec>;
 export type SpecProcess = Shaped<typeof processShape>;
 export type SpecMount = Shaped<typeof mount>;
 export type SpecDevice = Shaped<typeof device>;
-export type SpecLinux = Shaped<typeof linux>;
 export type SpecResources = Shaped<typeof resources>;
-export type SpecCapabilities = Shaped<typeof capabilities>;
 export type SpecRlimit = Shaped<typeof rlimit>;
 export type SpecNamespace = Shaped<typeof namespace>;
 

@@ -63,7 +63,8 @@ export function checkArchitecture(arch: string): void {
 /** Why KVM is not used, in words for an operator. */
 export function unusableKvm(result: ProbeResult): string {
   if (result.kvm === 'slow') {
-    return `/dev/kvm opens but does not run guests at hardware speed (a loop of some ms was not done after ${Math.round(result.elapsedUs / 1000)} ms)`;
+    const ms = Math.round(result.elapsedUs / 1000);
+    return `/dev/kvm opens but does not run guests at hardware speed (a loop of some ms was not done after ${ms} ms)`;
   }
   if (result.kvm === 'absent') return `no usable /dev/kvm (${result.detail})`;
   return `/dev/kvm does not work (${result.detail})`;

@@ -41,7 +41,8 @@ export function planDevices(devices: readonly SpecDevice[]): PlannedDevice[] {
     }
     throw new SquibError(
       'unimplemented',
-      `device ${path} (${type} ${major}:${minor}) belongs to the host; a microVM cannot have it. Run the container without --device and without --privileged`,
+      `device ${path} (${type} ${major}:${minor}) belongs to the host; a microVM cannot have it. ` +
+        'Run the container without --device and without --privileged',
     );
   });
 }
