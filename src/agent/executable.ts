@@ -1,8 +1,9 @@
 import { SquibError } from '../base/errors.ts';
 import { errnoWords } from './step.ts';
-import { AT_FDCWD, S_IFDIR, S_IFMT } from './sys/constants.ts';
+import { AT_FDCWD, S_IFDIR, S_IFMT, STATX_MODE, STATX_TYPE } from './sys/constants.ts';
 import { EACCES, ENOENT } from './sys/errno.ts';
 import type { Kernel } from './sys/kernel.ts';
+import { STATX } from './sys/structs.ts';
 import { SysError } from './sys/sys-error.ts';
 
 const X_OK = 1;
@@ -18,7 +19,7 @@ export function findExecutable(kernel: Kernel, name: string, path: string): stri
   if (name.includes('/')) {
     const why = whyNotExecutable(kernel, name);
     if (why === undefined) return name;
-    throw refusal(name, why, `${why.call === 'stat' ? `stat ${name}: ` : ''}${errnoWords(why.errno)}`);
+    throw refusal(name, why.errno, `${why.stat ? `stat ${name}: ` : ''}${errnoWords(why.errno)}`);
   }
   for (const dir of path === '' ? [] : path.split(':')) {
     const candidate = `${dir === '' ? '.' : dir}/${name}`;
@@ -32,24 +33,20 @@ export function findExecutable(kernel: Kernel, name: string, path: string): stri
   throw new SquibError('not-found', `exec: "${name}": executable file not found in $PATH`);
 }
 
-function refusal(name: string, why: SysError, words: string): SquibError {
-  return new SquibError(
-    why.errno === EACCES ? 'permission-denied' : 'not-found',
-    `exec: "${name}": ${words}`,
-  );
+function refusal(name: string, errno: number, words: string): SquibError {
+  return new SquibError(errno === EACCES ? 'permission-denied' : 'not-found', `exec: "${name}": ${words}`);
 }
 
-function whyNotExecutable(kernel: Kernel, file: string): SysError | undefined {
-  let mode: number;
-  try {
-    mode = kernel.stat(AT_FDCWD, file).mode;
-  } catch (thrown) {
-    if (thrown instanceof SysError) return new SysError('stat', thrown.errno, file);
-    throw thrown;
-  }
-  if ((mode & S_IFMT) === S_IFDIR || (mode & EXECUTE_BITS) === 0) return new SysError('access', EACCES, file);
-  const result = kernel.raw(kernel.table.faccessat, AT_FDCWD, kernel.cstr(file), X_OK);
-  return result === 0 ? undefined : new SysError('access', -result, file);
+/** The errno, and whether it is stat's; undefined when it can be executed. By raw calls: most of PATH misses. */
+function whyNotExecutable(kernel: Kernel, file: string): { stat: boolean; errno: number } | undefined {
+  const p = kernel.alloc(STATX.bytes);
+  const at = kernel.cstr(file);
+  const found = kernel.raw(kernel.table.statx, AT_FDCWD, at, 0, STATX_TYPE | STATX_MODE, p);
+  if (found < 0) return { stat: true, errno: -found };
+  const mode = kernel.r16(p + STATX.mode);
+  if ((mode & S_IFMT) === S_IFDIR || (mode & EXECUTE_BITS) === 0) return { stat: false, errno: EACCES };
+  const allowed = kernel.raw(kernel.table.faccessat, AT_FDCWD, at, X_OK);
+  return allowed === 0 ? undefined : { stat: false, errno: -allowed };
 }
 
 /** The value of a variable in `KEY=value` strings; the last one counts; '' when absent. */

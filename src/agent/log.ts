@@ -11,7 +11,7 @@ export function log(kernel: Kernel, text: string): void {
     const fd = kernel.open('/dev/kmsg', O_WRONLY);
     try {
       const p = kernel.alloc(0);
-      kernel.cstr(`<4>squib-agent: ${text.slice(0, RECORD_CHARACTERS_MAX)}`);
+      kernel.cstr(`<3>squib-agent: ${text.slice(0, RECORD_CHARACTERS_MAX)}`);
       kernel.write(fd, p, kernel.bytes(p, kernel.base + kernel.scratchUsed - p).indexOf(0));
     } finally {
       kernel.close(fd);

@@ -1,6 +1,6 @@
 import { SquibError } from '../base/errors.ts';
 import type { Mount } from '../proto/agent.ts';
-import { lookInRoot, openInRoot, requireAbsolute } from './path.ts';
+import { findInRoot, lookInRoot, openInRoot, requireAbsolute } from './path.ts';
 import { step, unless } from './step.ts';
 import {
   AT_EMPTY_PATH,
@@ -96,7 +96,7 @@ function refuseSymlink(kernel: Kernel, root: string, path: string): void {
 }
 
 function modeOf(kernel: Kernel, root: string, path: string): number | undefined {
-  const fd = unless([ENOENT], () => lookInRoot(kernel, root, path));
+  const fd = findInRoot(kernel, root, path);
   if (fd === undefined) return undefined;
   try {
     return kernel.stat(fd, '', AT_EMPTY_PATH).mode & PERMISSIONS;
