@@ -7,4 +7,11 @@ import { X64 } from '../src/agent/sys/syscalls-x64.ts';
 
 declare const host: Host;
 
-runAgent(new Kernel(host.sys, host.sys.arch === 'x64' ? X64 : ARM64));
+/** Tests run the agent without a VM and hand it the descriptor of its channel in the environment. */
+const CHANNEL = 'SQUIB_CHANNEL_FD=';
+const channel = host.env.find((entry) => entry.startsWith(CHANNEL));
+
+runAgent(
+  new Kernel(host.sys, host.sys.arch === 'x64' ? X64 : ARM64),
+  channel === undefined ? undefined : Number(channel.slice(CHANNEL.length)),
+);

@@ -1,5 +1,5 @@
 import { AGENT_PORT } from '../proto/agent.ts';
-import { milliseconds, mountBasics, mountCgroups, openPort } from './boot.ts';
+import { inheritPort, milliseconds, mountBasics, mountCgroups, openPort } from './boot.ts';
 import { Channel } from './channel.ts';
 import { Containers } from './containers.ts';
 import { ControlStream } from './control.ts';
@@ -15,8 +15,11 @@ import type { Kernel } from './sys/kernel.ts';
 /** What a host that does not read may still hold up the end of the VM. */
 const LAST_WORDS_MS = 1_000;
 
-/** PID 1 of the VM: boots, serves the control port, and ends the machine; does not return. */
-export function runAgent(kernel: Kernel): void {
+/**
+ * PID 1 of the VM: boots, serves the control port, and ends the machine; does not return.
+ * @param inherited the channel's descriptor, where there is no virtio-serial port.
+ */
+export function runAgent(kernel: Kernel, inherited?: number): void {
   const startedMs = milliseconds(kernel);
   mountBasics(kernel);
   const modules = new Modules(kernel);
@@ -24,7 +27,8 @@ export function runAgent(kernel: Kernel): void {
   const loop = new Loop(kernel);
   const reaper = new Reaper(kernel, loop);
   const events = new Events();
-  const channel: Channel = new Channel(kernel, loop, openPort(kernel), {
+  const port = inherited === undefined ? openPort(kernel) : inheritPort(kernel, inherited);
+  const channel: Channel = new Channel(kernel, loop, port, {
     accept: (stream) => {
       if (stream.port !== AGENT_PORT) return containers.accept(stream);
       return new ControlStream(

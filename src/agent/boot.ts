@@ -4,6 +4,9 @@ import { step, unless } from './step.ts';
 import {
   AT_FDCWD,
   CLOCK_MONOTONIC,
+  F_SETFD,
+  F_SETFL,
+  FD_CLOEXEC,
   MS_BIND,
   MS_MOVE,
   MS_NODEV,
@@ -91,6 +94,13 @@ export function openPort(kernel: Kernel): number {
     }
     kernel.sleep(POLL_MS);
   }
+}
+
+/** Makes an inherited descriptor what `openPort` gives: non-blocking, not inherited further. */
+export function inheritPort(kernel: Kernel, fd: number): number {
+  kernel.fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
+  kernel.fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return fd;
 }
 
 /** Device names of the virtio-serial ports by port name. */
