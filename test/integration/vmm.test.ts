@@ -214,11 +214,16 @@ test('kill -9 of the VMM is noticed at once, also by what is under way', { skip 
   });
 });
 
-test('a VMM that dies before it takes commands fails the launch', { skip }, async () => {
-  const starting = launch(config('huge', { machine: { vcpuCount: 1, memSizeMib: 4 * 1024 * 1024 } }));
-  await assert.rejects(starting, (error: unknown) => {
+test('a VMM that dies before it takes commands fails the launch with its words', { skip }, async () => {
+  const kernelImagePath = join(guest.dir, 'no-kernel');
+  await writeFile(kernelImagePath, '\x7fELF, but not really', 'latin1');
+  const boot = { kernelImagePath, initrdPath: guest.initrd, bootArgs: '' };
+  await assert.rejects(launch(config('broken', { boot })), (error: unknown) => {
     assert.ok(failed('unavailable')(error));
-    assert.match(describe(error), /VM huge did not start.*(memory|status|SIGKILL)/s);
+    assert.match(
+      describe(error),
+      /VM broken did not start: QEMU ended with status 1; .*qemu-system.*kernel/s,
+    );
     return true;
   });
 });
