@@ -1,5 +1,4 @@
 import { closeSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
-import { chmod } from 'node:fs/promises';
 import { podRole } from '../../oci/annotations.ts';
 import { parseSpec, type Spec } from '../../oci/runtime-spec.ts';
 import { describe, SquibError } from '../base/errors.ts';
@@ -26,9 +25,10 @@ export interface DaemonOptions {
 }
 
 /**
- * The daemon that `start` leaves behind: one pod's shim. Answers on standard output as soon as
- * the socket listens, then boots the VM. When it fails before, the answer is one line that begins
- * with "squib: ", which the launcher turns into a failed start.
+ * The daemon that `start` leaves behind: one pod's shim. It boots the VM and answers on standard
+ * output as soon as the socket listens. When it fails before, the answer is one line that begins
+ * with "squib: ", which the launcher turns into a failed start; what keeps the VM from coming up
+ * is Create's error.
  */
 export async function runDaemon(options: DaemonOptions): Promise<void> {
   const { flags, bundle, env } = options;
@@ -38,6 +38,8 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     fields: { namespace: flags.namespace, container_id: flags.id },
   });
   becomeDaemon(flags, logger);
+  let runDir: RunDir | undefined;
+  let server: PodServer | undefined;
   try {
     const input = readStartInput(readAll(0), flags);
     const config = await loadConfig({
@@ -47,9 +49,9 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     });
     logger.setLevel(requestedLogLevel(input, flags.debug) ?? config.logLevel);
     const spec = readSpec(bundle, flags.id);
-    const runDir = await claimRunDir(options, config);
+    runDir = await claimRunDir(options, config);
     const address = `unix://${runDir.socket}`;
-    const server = new PodServer({
+    server = new PodServer({
       flags,
       bundle,
       runDir,
@@ -61,14 +63,18 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
       engine: options.createEngine(config, logger),
       boot: options.bootSource(config),
     });
+    // The boot is the longest part of a container's start: everything else happens beside it.
+    server.boot();
     await server.listen();
-    await chmod(runDir.socket, 0o600);
     await publishAddress(bundle, address);
     process.chdir('/');
     answer(startAnswer(address, input, config.startAnswer));
-    server.start();
+    server.answered();
   } catch (thrown) {
     answer(Buffer.from(`squib: ${describe(thrown)}`));
+    // containerd runs no `delete` after a failed start.
+    if (server) await server.end('the start failed');
+    else runDir?.remove();
     process.exit(1);
   }
 }

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import type { Spec } from '../../oci/runtime-spec.ts';
 import { withDeadline } from '../base/deadline.ts';
 import { describe } from '../base/errors.ts';
@@ -53,15 +53,21 @@ export class PodServer {
     this.#events = new EventQueue({ address: eventsAddress, namespace: flags.namespace, logger });
   }
 
-  /** Resolves when containerd can dial; calls wait until `start`. */
+  /** Resolves when containerd can dial. */
   async listen(): Promise<void> {
-    await this.#server.listen({ path: this.#options.runDir.socket });
+    const { socket } = this.#options.runDir;
+    await this.#server.listen({ path: socket });
+    chmodSync(socket, 0o600);
   }
 
-  /** Boots the VM and serves; to be called before anybody knows the address. */
-  start(): void {
-    const { flags, config, logger, address } = this.#options;
+  /** containerd knows the address from now on. */
+  answered(): void {
     this.#timeline.mark('answered');
+  }
+
+  /** Starts the VM, and knows the verbs; comes before `listen`. */
+  boot(): void {
+    const { flags, config, logger, address } = this.#options;
     const pod = new Pod({
       id: flags.id,
       address,
@@ -75,11 +81,11 @@ export class PodServer {
     this.#pod = pod;
     registerTaskService(this.#server, pod);
     const unused = setInterval(() => {
-      if (this.#server.connections === 0 && pod.isEmpty) void this.#end('nobody uses this shim');
+      if (this.#server.connections === 0 && pod.isEmpty) void this.end('nobody uses this shim');
     }, UNUSED_MS);
     unused.unref();
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.on(signal, () => void this.#end(`received ${signal}`));
+      process.on(signal, () => void this.end(`received ${signal}`));
     }
   }
 
@@ -114,8 +120,11 @@ export class PodServer {
     setImmediate(() => void this.#exit());
   }
 
-  /** The end without containerd's wish: `delete` shall find no mark and report status 137. */
-  async #end(reason: string): Promise<void> {
+  /**
+   * The end of the process without containerd's wish: `delete` shall find no mark and report
+   * status 137.
+   */
+  async end(reason: string): Promise<void> {
     if (this.#ending !== undefined) return;
     this.#options.logger.info('the shim ends', { reason });
     this.#ending = this.#tearDown(false);

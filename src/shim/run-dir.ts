@@ -1,8 +1,17 @@
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { SquibError } from '../base/errors.ts';
 import { sha256Hex } from '../base/sha256.ts';
 import { utf8Encode } from '../base/utf8.ts';
 import { formatRecord, type ProcessRecord, parseRecord, recordProcess } from './process-record.ts';
+
+function makeDirectory(path: string, mode: number): void {
+  try {
+    mkdirSync(path, { mode });
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw thrown;
+  }
+}
 
 /** What tells one pod from all others, also of another containerd on the same host. */
 export interface PodKey {
@@ -40,10 +49,22 @@ export class RunDir {
     return join(this.path, 'task.sock');
   }
 
-  /** Makes it, for root alone. */
+  /**
+   * Makes it, for root alone, and the state directory above it.
+   * @throws SquibError `failed-precondition` when the state directory cannot be made or written.
+   */
   create(): void {
-    mkdirSync(this.path, { recursive: true, mode: 0o700 });
-    chmodSync(this.path, 0o700);
+    const stateDir = dirname(this.path);
+    try {
+      // Never with `recursive`: Node's loops for ever below /proc.
+      makeDirectory(stateDir, 0o711);
+      makeDirectory(this.path, 0o700);
+      chmodSync(this.path, 0o700);
+    } catch (cause) {
+      throw new SquibError('failed-precondition', `the state directory ${stateDir} cannot be used`, {
+        cause,
+      });
+    }
   }
 
   /** Notes a process that `delete` must end if the shim cannot any more. */
