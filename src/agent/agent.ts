@@ -33,7 +33,11 @@ export function runAgent(kernel: Kernel, inherited?: number): void {
       if (stream.port !== AGENT_PORT) return containers.accept(stream);
       return new ControlStream(
         stream,
-        (call) => service.call(call),
+        (call) => {
+          // Several calls may come in one read; each has the scratch memory to itself.
+          kernel.beginEvent();
+          service.call(call);
+        },
         (text) => log(kernel, text),
       );
     },
