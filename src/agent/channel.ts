@@ -12,12 +12,11 @@ import type { Kernel } from './sys/kernel.ts';
 export const CONTROL_QUEUE_BYTES_MAX = 8 << 20;
 /** Read at a time before anything else gets its turn. */
 const IN_BYTES = 64 << 10;
-/** One read of the port gives at most a page. */
-const READ_BYTES = 4096;
-/** virtio-serial takes at most 32 KiB per write, and a frame goes out in one write. */
-const OUT_BYTES = 32 << 10;
-/** Bulk frames per turn: bounds what other descriptors wait for. */
-const BULK_PER_TURN = 8;
+const CONTROL_BYTES = 32 << 10;
+/** A whole frame with its header: two writes, since virtio-serial takes 32 KiB at a time. */
+const BULK_BYTES = HEADER_BYTES + FRAME_DATA_BYTES_MAX;
+/** Bulk frames per turn: bounds what a call waits for before it is read. */
+const BULK_PER_TURN = 4;
 
 /** Where bulk data for the host comes from: one stream's pipe. */
 export interface BulkSource {
@@ -131,7 +130,7 @@ export class Channel {
     }
   }
 
-  /** Gathers what the port has before the Mux sees it: handing on page by page costs 2.4 times the CPU. */
+  /** Gathers what the port has, a page per read, before the Mux sees it: page by page costs 2.4 times the CPU. */
   #receive(): void {
     let filled = 0;
     let over = false;

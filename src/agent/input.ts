@@ -5,8 +5,11 @@ import { EPOLLERR, EPOLLOUT } from './sys/constants.ts';
 import type { Kernel } from './sys/kernel.ts';
 import { SysError } from './sys/sys-error.ts';
 
-/** What is buffered for a process that does not read; the mux holds the host to it. */
-export const STDIN_WINDOW_BYTES = 64 << 10;
+/**
+ * What is buffered for a process that does not read; the mux holds the host to it. Less would make
+ * the way there wait for credit: a grant takes milliseconds under TCG.
+ */
+export const STDIN_WINDOW_BYTES = 256 << 10;
 
 /**
  * A process's stdin: the host's stream, and the pipe's write end. Bytes go into the pipe at once;
