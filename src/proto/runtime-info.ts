@@ -21,9 +21,3 @@ export const RuntimeInfo = message('containerd.types.RuntimeInfo', {
   annotations: list(sub(5, StringEntry)),
 });
 export type RuntimeInfo = MessageOf<typeof RuntimeInfo>;
-
-/**
- * Annotation with a comma-separated list of mount types that containerd's mount manager leaves to
- * the shim.
- */
-export const ALLOW_MOUNTS_ANNOTATION = 'containerd.io/runtime-allow-mounts';

@@ -1,6 +1,8 @@
 import { deepEqual, equal, rejects } from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { duplexPair } from 'node:stream';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import type { SquibError } from '../../src/base/errors.ts';
 import { CLIENT_CALLS_MAX, Client } from '../../src/ttrpc/client.ts';
 import {
@@ -118,6 +120,24 @@ describe('a hostile server', () => {
     equal(read, 4);
   });
 
+  it('any frames end in answers or a lost connection, never in an exception', async () => {
+    const heads = fc.record({ stream: fc.nat(6), type: fc.constantFrom(2, 2, 3, 3, 4), flags: fc.nat(7) });
+    const frames = fc.array(fc.tuple(heads, fc.uint8Array({ maxLength: 12 })), { maxLength: 8 });
+    await fc.assert(
+      fc.asyncProperty(frames, async (sent) => {
+        const p = peer();
+        const stream = Array.fromAsync(p.client.stream('s', 'm', Text, Text, ''));
+        const outcomes = Promise.allSettled([p.call('', 0), p.call('', 0), stream]);
+        for (const [head, data] of sent) p.wire.write(encodeFrame(head, data));
+        await new Promise(setImmediate);
+        p.client.close();
+        for (const outcome of await outcomes)
+          if (outcome.status === 'rejected') equal(outcome.reason.name, 'SquibError');
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   it('frames of other types are ignored', async () => {
     const p = peer();
     const call = p.call();
@@ -177,6 +197,28 @@ describe('calls that end otherwise', () => {
       await rejects(call, { code: 'unavailable' });
       equal((await p.client.closed)?.code, 'unavailable');
     }
+  });
+
+  it('by close while they wait for the wire', async () => {
+    const [theirs] = duplexPair({ highWaterMark: 10 });
+    const client = new Client(theirs);
+    const calls = ['a', 'b'].map((value) => client.call('s', 'm', Text, Text, value, { timeoutMs: 0 }));
+    client.close();
+    for (const call of calls) await rejects(call, { code: 'unavailable' });
+  });
+
+  it('leave neither timer nor listener behind', async () => {
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const p = peer();
+    const { signal } = new AbortController();
+    const before = timers();
+    const call = p.client.call('s', 'm', Text, Text, '', { signal, timeoutMs: 60_000 });
+    equal(timers(), before + 1);
+    equal(getEventListeners(signal, 'abort').length, 1);
+    p.client.close();
+    await rejects(call);
+    equal(timers(), before);
+    equal(getEventListeners(signal, 'abort').length, 0);
   });
 
   it('before anything is sent: too large, too many, not encodable', async () => {

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { after, describe, it } from 'node:test';
 import { SquibError } from '../../src/base/errors.ts';
 import { type Logger, silentLogger } from '../../src/base/log.ts';
@@ -87,8 +88,11 @@ describe('a hostile client', () => {
     const count = 500;
     for (let n = 0; n < count; n++)
       socket.write(requestFrame(2 * n + 1, { method: 'Big', payload: new Uint8Array(1000) }));
-    await settled();
-    await settled();
+    let before: number;
+    do {
+      before = served;
+      for (let n = 0; n < 5; n++) await settled();
+    } while (served !== before);
     equal(served < count, true, `${served} of ${count} answers were made for a client that reads none`);
     socket.resume();
     while (frames.length < count) await once(socket, 'data');
@@ -115,6 +119,19 @@ describe('a hostile client', () => {
     }
     await settled();
     equal(server.connections, 0);
+    await server.close();
+  });
+
+  it('that ends its side of a stream that may be half open aborts its handlers', async () => {
+    const seen: CallContext[] = [];
+    const { server, wires } = connected({ Wait: never(seen) });
+    const client = wires[1] as Duplex;
+    client.write(requestFrame(1, { method: 'Wait' }));
+    while (seen.length === 0) await settled();
+    client.end();
+    await settled();
+    equal(reason(seen[0]), 'unavailable');
+    equal(client.readableEnded, true);
     await server.close();
   });
 
