@@ -16,6 +16,9 @@
 #define FINE_BYTES 1024UL
 // A free block of this size gives its pages back.
 #define LARGE_BYTES (8UL << 10)
+// Blocks up to here are also cut from free blocks above FINE_BYTES: most of these are left over from the
+// start, when the engine's tables grew. A size is cut for only at a new peak of its use, so this ends.
+#define SMALL_BYTES 256UL
 #define PAGE_BYTES 4096UL
 #define CLASSES (FINE_BYTES / 8 + 1 + 8 * 22)
 #define POPULATE_WRITE 23 // MADV_POPULATE_WRITE; older kernels refuse it, and nothing is lost
@@ -29,6 +32,8 @@ typedef struct Block {
 
 static Block *free_blocks[CLASSES];
 static char *top, *end;
+static char *cut, *cut_end;  // the block that small ones are cut from
+static size_t coarse_blocks; // free ones above FINE_BYTES
 
 static Block *block_of(const void *p) { return (Block *)((char *)p - HEADER_BYTES); }
 
@@ -46,6 +51,40 @@ static Block **list_of(size_t size) {
   return &free_blocks[FINE_BYTES / 8 + 1 + (exponent - 10) * 8 + (size >> (exponent - 3)) - 8];
 }
 
+static void put(Block *block) {
+  Block **list = list_of(block->size);
+  block->next = *list;
+  *list = block;
+  if (block->size > FINE_BYTES) coarse_blocks++;
+}
+
+// Takes the largest free block to cut from; what was left of the one before becomes a block of its own.
+static void next_cut(void) {
+  if (!coarse_blocks) return;
+  size_t i = CLASSES - 1;
+  while (!free_blocks[i]) i--;
+  if (cut_end - cut >= (long)sizeof(Block)) {
+    ((Block *)cut)->size = cut_end - cut - HEADER_BYTES;
+    put((Block *)cut);
+  }
+  cut = (char *)free_blocks[i];
+  cut_end = cut + HEADER_BYTES + free_blocks[i]->size;
+  free_blocks[i] = free_blocks[i]->next;
+  coarse_blocks--;
+}
+
+// A block that has never been one: from the cut or from the top.
+static Block *new_block(size_t size) {
+  size_t need = size + HEADER_BYTES;
+  if (size <= SMALL_BYTES && (size_t)(cut_end - cut) < need) next_cut();
+  char **from = size <= SMALL_BYTES && (size_t)(cut_end - cut) >= need ? &cut : &top;
+  if (from == &top && need > (size_t)(end - top)) return NULL;
+  Block *block = (Block *)*from;
+  *from += need;
+  block->size = size;
+  return block;
+}
+
 static void *take(JSMallocState *s, size_t size) {
   if (!end) {
     top = mmap(NULL, HEAP_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -56,13 +95,10 @@ static void *take(JSMallocState *s, size_t size) {
   if (size > HEAP_BYTES || s->malloc_size + size > s->malloc_limit) return NULL;
   size = round_up(size);
   Block **list = list_of(size), *block = *list;
-  if (block) *list = block->next;
-  else if (size + HEADER_BYTES > (size_t)(end - top)) return NULL;
-  else {
-    block = (Block *)top;
-    block->size = size;
-    top += size + HEADER_BYTES;
-  }
+  if (block) {
+    *list = block->next;
+    if (size > FINE_BYTES) coarse_blocks--;
+  } else if (!(block = new_block(size))) return NULL;
   s->malloc_count++;
   s->malloc_size += size + HEADER_BYTES;
   return &block->next;
@@ -70,11 +106,10 @@ static void *take(JSMallocState *s, size_t size) {
 
 static void give(JSMallocState *s, void *p) {
   if (!p) return;
-  Block *block = block_of(p), **list = list_of(block->size);
+  Block *block = block_of(p);
   s->malloc_count--;
   s->malloc_size -= block->size + HEADER_BYTES;
-  block->next = *list;
-  *list = block;
+  put(block);
   if (block->size < LARGE_BYTES) return;
   uintptr_t from = ((uintptr_t)(block + 1) + PAGE_BYTES - 1) & -PAGE_BYTES;
   uintptr_t to = ((uintptr_t)p + block->size) & -PAGE_BYTES;

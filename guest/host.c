@@ -17,7 +17,7 @@
 #define ARENA_BYTES (16L << 20)
 
 // What the agent holds once it is up stays below this, so the first collection of cycles comes later.
-#define GC_THRESHOLD_BYTES (1 << 20)
+#define GC_THRESHOLD_BYTES (768 << 10)
 
 extern const uint8_t agent_bytecode[], agent_bytecode_end[];
 extern const JSMallocFunctions heap; // heap.c

@@ -8,7 +8,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 
-export const AGENT = join(import.meta.dirname, '../../build/guest/agent');
+/** GUEST_AGENT names another one. */
+export const AGENT = process.env['GUEST_AGENT'] ?? join(import.meta.dirname, '../../build/guest/agent');
 /** In the environment of the agent: the descriptor of its channel, instead of a virtio-serial port. */
 export const CHANNEL_VARIABLE = 'SQUIB_CHANNEL_FD';
 
