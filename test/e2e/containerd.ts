@@ -41,6 +41,8 @@ export interface ContainerdOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Whether the busybox image is imported at the start; true by default. */
   readonly image?: boolean;
+  /** containerd's log level, which its shims follow; debug by default. */
+  readonly logLevel?: 'debug' | 'info';
 }
 
 export interface CtrOptions {
@@ -102,7 +104,7 @@ export class Containerd {
     this.logFile = join(dir, 'containerd.log');
     this.#options = options;
     mkdirSync(dir, { recursive: true });
-    writeFileSync(join(dir, 'config.toml'), configOf(this));
+    writeFileSync(join(dir, 'config.toml'), configOf(this, options.logLevel ?? 'debug'));
   }
 
   /** containerd's process id. */
@@ -258,7 +260,7 @@ export class Containerd {
 }
 
 /** Version 2 of containerd's configuration is read by 1.x and 2.x alike. */
-function configOf({ root, state, address, dir }: Containerd): string {
+function configOf({ root, state, address, dir }: Containerd, logLevel: string): string {
   return `version = 2
 root = ${JSON.stringify(root)}
 state = ${JSON.stringify(state)}
@@ -266,7 +268,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
   address = ${JSON.stringify(address)}
 [debug]
-  level = "debug"
+  level = ${JSON.stringify(logLevel)}
 [plugins."io.containerd.internal.v1.opt"]
   path = ${JSON.stringify(join(dir, 'opt'))}
 `;
