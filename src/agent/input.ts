@@ -24,7 +24,7 @@ export class InputStream implements StreamSink {
   readonly #waiting: Uint8Array[] = [];
   #ended = false;
 
-  /** @param fd the pipe's write end, non-blocking; owned from here on. */
+  /** @param fd the pipe's write end, non-blocking; owned once this returns. */
   constructor(kernel: Kernel, loop: Loop, fd: number) {
     this.#kernel = kernel;
     this.#loop = loop;

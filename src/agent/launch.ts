@@ -53,11 +53,11 @@ export class Launch {
   readonly #kernel: Kernel;
   readonly #loop: Loop;
   readonly #owner: LaunchOwner;
-  #report: number;
-  #start: number;
+  #report = -1;
+  #start = -1;
   #phase: 'setup' | 'ready' | 'starting' | 'running' | 'failed' | 'exited' = 'setup';
   #record: Uint8Array = new Uint8Array(0);
-  #cancelDeadline: () => void;
+  #cancelDeadline: () => void = () => {};
 
   /** @throws SquibError when there is no process; nothing is left then. */
   constructor(parts: LaunchParts, owner: LaunchOwner) {
@@ -65,25 +65,29 @@ export class Launch {
     this.#kernel = kernel;
     this.#loop = loop;
     this.#owner = owner;
-    const [report, reportTheirs] = kernel.pipe2();
-    const [startTheirs, start] = kernel.pipe2();
-    this.#report = report;
-    this.#start = start;
-    const plan = { ...parts.plan, report: reportTheirs, start: startTheirs };
+    const fds: number[] = [];
+    // Whatever can fail comes before the clone: a process that nobody watches must not exist.
     try {
-      this.pid = cloneInto(parts, plan);
+      fds.push(...kernel.pipe2());
+      fds.push(...kernel.pipe2());
+      const [report = -1, reportTheirs = -1, startTheirs = -1, start = -1] = fds;
+      this.#report = report;
+      this.#start = start;
+      kernel.fcntl(report, F_SETFL, O_NONBLOCK);
+      loop.add(report, EPOLLIN, () => this.#read());
+      this.#cancelDeadline = loop.after(SETUP_MS, () => {
+        this.#fail(new SquibError('deadline-exceeded', `process set-up not done within ${SETUP_MS} ms`));
+      });
+      this.pid = cloneInto(parts, { ...parts.plan, report: reportTheirs, start: startTheirs });
+      parts.reaper.watch(this.pid, (status) => this.#exited(status));
+      kernel.close(reportTheirs);
+      kernel.close(startTheirs);
     } catch (thrown) {
-      for (const fd of [report, reportTheirs, startTheirs, start]) kernel.close(fd);
+      this.#cancelDeadline();
+      loop.remove(this.#report);
+      for (const fd of fds) kernel.close(fd);
       throw thrown;
     }
-    kernel.close(reportTheirs);
-    kernel.close(startTheirs);
-    kernel.fcntl(report, F_SETFL, O_NONBLOCK);
-    loop.add(report, EPOLLIN, () => this.#read());
-    parts.reaper.watch(this.pid, (status) => this.#exited(status));
-    this.#cancelDeadline = loop.after(SETUP_MS, () => {
-      this.#fail(new SquibError('deadline-exceeded', `process set-up not done within ${SETUP_MS} ms`));
-    });
   }
 
   /** Lets it execve; legal once, when it is ready. */

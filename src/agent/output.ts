@@ -22,7 +22,7 @@ export class OutputStream implements StreamSink, BulkSource {
   #stream: MuxStream | undefined;
   #readable = true;
 
-  /** @param fd the pipe's read end, non-blocking; owned from here on. */
+  /** @param fd the pipe's read end, non-blocking; owned once this returns. */
   constructor(kernel: Kernel, loop: Loop, channel: Channel, fd: number) {
     this.#kernel = kernel;
     this.#loop = loop;

@@ -41,11 +41,14 @@ export class ProcessStdio {
     const [read, write] = kernel.pipe2();
     const [theirs, ours] = input ? [read, write] : [write, read];
     this.child.push(theirs);
-    kernel.fcntl(ours, F_SETFL, kernel.fcntl(ours, F_GETFL) | O_NONBLOCK);
-    this.#ports.set(
-      port,
-      input ? new InputStream(kernel, loop, ours) : new OutputStream(kernel, loop, channel, ours),
-    );
+    try {
+      kernel.fcntl(ours, F_SETFL, kernel.fcntl(ours, F_GETFL) | O_NONBLOCK);
+      const end = input ? new InputStream(kernel, loop, ours) : new OutputStream(kernel, loop, channel, ours);
+      this.#ports.set(port, end);
+    } catch (thrown) {
+      kernel.close(ours);
+      throw thrown;
+    }
   }
 
   /** The stream for one of these ports; undefined: not ours, or taken already. */
