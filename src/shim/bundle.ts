@@ -1,5 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
@@ -12,15 +11,19 @@ const RUN_DIR = 'squib-run';
 /** Nothing of this container is left: `delete` has nothing to do. */
 const CLEAN = 'squib-clean';
 
-/** containerd 1.6 and 1.7 find a running shim by this file alone; it is there whole or not at all. */
-export async function publishAddress(bundle: string, address: string): Promise<void> {
+/**
+ * containerd 1.6 and 1.7 find a running shim by this file alone; it is there whole or not at all.
+ * Small files on a tmpfs take microseconds; by way of Node's thread pool each took milliseconds
+ * of a start.
+ */
+export function publishAddress(bundle: string, address: string): void {
   const path = join(bundle, ADDRESS);
-  await writeFile(`${path}.new`, address, { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  writeFileSync(`${path}.new`, address, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
 }
 
-export async function markClean(bundle: string): Promise<void> {
-  await writeFile(join(bundle, CLEAN), '');
+export function markClean(bundle: string): void {
+  writeFileSync(join(bundle, CLEAN), '');
 }
 
 /** Written before the directory is made, so that there never is one that `delete` cannot find. */

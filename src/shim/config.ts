@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { describe, SquibError } from '../base/errors.ts';
 
 /** What an operator can set; every value has a default that works. */
@@ -129,7 +129,7 @@ export async function loadConfig(source: ConfigSource): Promise<Config> {
   const path = source.path || source.hostPath || CONFIG_PATH;
   let toml: string;
   try {
-    toml = await readFile(path, 'utf8');
+    toml = readFileSync(path, 'utf8');
   } catch (thrown) {
     const missing = (thrown as NodeJS.ErrnoException).code === 'ENOENT';
     if (missing && path === CONFIG_PATH) return defaultConfig();

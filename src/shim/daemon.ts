@@ -66,7 +66,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     // The boot is the longest part of a container's start: everything else happens beside it.
     server.boot();
     await server.listen();
-    await publishAddress(bundle, address);
+    publishAddress(bundle, address);
     process.chdir('/');
     answer(startAnswer(address, input, config.startAnswer));
     server.answered();
@@ -154,7 +154,7 @@ async function claimRunDir({ flags, bundle }: DaemonOptions, config: Config): Pr
       `a shim for ${namespace}/${id} runs already (process ${shim.pid})`,
     );
   }
-  await cleanUpRunDir(runDir);
+  if (runDir.exists) await cleanUpRunDir(runDir);
   recordRunDir(bundle, runDir.path);
   runDir.create();
   runDir.record('shim', process.pid);

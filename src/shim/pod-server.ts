@@ -141,7 +141,7 @@ export class PodServer {
       await this.#events.flush(FLUSH_MS);
       this.#events.close();
       runDir.remove();
-      if (isClean) await markClean(bundle);
+      if (isClean) markClean(bundle);
     } catch (thrown) {
       logger.error('the end of the pod left something for delete', { error: describe(thrown) });
     }

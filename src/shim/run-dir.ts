@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { SquibError } from '../base/errors.ts';
 import { sha256Hex } from '../base/sha256.ts';
@@ -65,6 +65,10 @@ export class RunDir {
         cause,
       });
     }
+  }
+
+  get exists(): boolean {
+    return existsSync(this.path);
   }
 
   /** Notes a process that `delete` must end if the shim cannot any more. */

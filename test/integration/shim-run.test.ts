@@ -306,13 +306,13 @@ test('kill -9 of the VMM: the exit is 137, and the verbs go on', async () => {
   const waiting = task.call('Wait', { id });
   process.kill(pid, 'SIGKILL');
   assert.equal((await waiting).exitStatus, 137);
-  const exits = containerd.events
-    .map(({ event }) => event)
-    .filter((event) => event?.typeUrl === TaskExit.name);
-  const exit = exits
-    .map((event) => TaskExit.decode(event?.value ?? new Uint8Array()))
-    .find((e) => e.id === id);
-  assert.equal(exit?.exitStatus, 137);
+  const exitOf = () =>
+    containerd.events
+      .filter(({ event }) => event?.typeUrl === TaskExit.name)
+      .map(({ event }) => TaskExit.decode(event?.value ?? new Uint8Array()))
+      .find((exit) => exit.id === id);
+  for (let i = 0; !exitOf() && i < 50; i++) await sleep(20);
+  assert.equal(exitOf()?.exitStatus, 137);
   await assert.rejects(task.call('Kill', { id, signal: 9 }), isCode('not-found', /already finished/));
   assert.equal((await task.call('Delete', { id })).exitStatus, 137);
   await finish(started);

@@ -63,7 +63,7 @@ async function makeContainer(pod: Pod, container: Container): Promise<void> {
   if (streams.stdout) outputs.push(new OutputRelay(await sandbox.connect(ports.stdoutPort), streams.stdout));
   if (streams.stderr) outputs.push(new OutputRelay(await sandbox.connect(ports.stderrPort), streams.stderr));
   container.attach({ input: streams.input, outputs });
-  if (container.id !== pod.options.id) await publishAddress(request.bundle, pod.options.address);
+  if (container.id !== pod.options.id) publishAddress(request.bundle, pod.options.address);
 }
 
 async function planFor(pod: Pod, id: string, spec: Spec): Promise<ContainerPlan> {

@@ -57,7 +57,7 @@ async function release(pod: Pod, container: Container): Promise<void> {
     pod.timeline.mark('unmounted');
     if (pod.isLast(container)) await pod.sandbox.stop();
     await container.release();
-    if (container.id !== pod.options.id) await markClean(container.request.bundle);
+    if (container.id !== pod.options.id) markClean(container.request.bundle);
   } catch (thrown) {
     // The container is dead all the same; `delete` finds no mark and cleans up.
     pod.logger.error('releasing a container failed', {
