@@ -43,6 +43,8 @@ export class FakeVm implements Vm {
   readonly config: VmConfig;
   readonly agent: Duplex;
   readonly guest: FakeAgent;
+  /** The guest's end of the serial stream, for a guest that breaks it. */
+  readonly guestWire: Duplex;
   readonly capabilities: Capabilities = { hotplugDrive: true, drivesMax: 64, pause: false, vcpusMax: 8 };
   readonly exited: Promise<VmExit>;
   readonly drives = new Map<string, Drive>();
@@ -52,6 +54,7 @@ export class FakeVm implements Vm {
   constructor(config: VmConfig, host: Duplex, guest: Duplex, vmm: ChildProcess) {
     this.config = config;
     this.agent = host;
+    this.guestWire = guest;
     this.guest = new FakeAgent(guest);
     this.#vmm = vmm;
     this.exited = once(vmm, 'exit').then(([code, signal]) => {
