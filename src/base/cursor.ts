@@ -107,6 +107,14 @@ export class ByteReader {
    */
   varint(): number {
     const start = this.at;
+    // Nearly every one is a single byte, and the agent's engine interprets.
+    const only = this.bytes[start];
+    if (only !== undefined && only < 0x80) {
+      this.at = start + 1;
+      this.low = only;
+      this.high = 0;
+      return only;
+    }
     let low = 0;
     let high = 0;
     for (let shift = 0; shift < 70; shift += 7) {
