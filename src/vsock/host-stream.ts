@@ -181,12 +181,7 @@ export class HostStream extends Duplex implements DataSource {
     if (this.#peerEnded) {
       if (this.#wanted) this.push(null);
       this.#wanted = false;
-    } else if (this.#lost !== undefined) process.nextTick(() => this.#drained());
-  }
-
-  /** The reader asked for more than came before the loss; the piece it is being handed must get out first. */
-  #drained(): void {
-    if (this.readableLength === 0) this.destroy(this.#lost);
+    } else if (this.#lost !== undefined) this.destroy(this.#lost);
   }
 
   #peerEnd(): void {

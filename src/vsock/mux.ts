@@ -162,8 +162,8 @@ export class Mux {
     else if (stream.state !== 'closed') stream.accepted(sink, checkedWindow(sink.window ?? this.#window));
   }
 
+  /** Before HELLO no stream is open, so that DATA is a breach of its stream then. */
   #dataBegin(id: number, length: number): void {
-    if (this.#life === 'silent') throw breach('peer sent DATA before HELLO');
     this.#receiver = this.#life === 'dead' ? undefined : this.#find(id);
     this.#receiver?.dataBegin(length);
   }

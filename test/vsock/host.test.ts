@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type TestContext, test } from 'node:test';
 import { sleep, withDeadline } from '../../src/base/deadline.ts';
 import { SquibError } from '../../src/base/errors.ts';
+import { encodeControl } from '../../src/vsock/frame.ts';
 import { SerialHost } from '../../src/vsock/host.ts';
 import { SerialGuest } from '../fake/serial-guest.ts';
 import { socketPair } from '../fake/socket-pair.ts';
@@ -265,21 +266,57 @@ test('the wire ends after the guest has ended a stream: all its bytes come, and 
   assert.equal((await consume(ours)).bytes, 200_000);
 });
 
-test('the wire ends amid a stream: what came is delivered before the error', async (t) => {
-  const r = await rig(t);
-  const theirs = accepted(r.guest, 2000);
-  const ours = r.host.connect(2000);
-  const there = await theirs;
-  await new Promise((resolve) => there.write(Buffer.alloc(200_000), resolve));
-  r.guestWire.end();
-  await r.host.closed;
-  let bytes = 0;
-  ours.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
+for (const size of [10, 200_000]) {
+  test(`the wire ends amid a stream: the ${size} bytes that came are delivered before the error`, async (t) => {
+    const r = await rig(t);
+    const theirs = accepted(r.guest, 2000);
+    const ours = r.host.connect(2000);
+    const there = await theirs;
+    let bytes = 0;
+    ours.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+    });
+    await sleep(10);
+    ours.pause();
+    await new Promise((resolve) => there.write(Buffer.alloc(size), resolve));
+    r.guestWire.end();
+    await r.host.closed;
+    assert.equal(bytes, 0);
+    ours.resume();
+    const [error] = await once(ours, 'error');
+    assert.ok(hasCode('unavailable')(error), String(error));
+    assert.equal(bytes, size);
   });
-  const [error] = await once(ours, 'error');
-  assert.ok(hasCode('unavailable')(error), String(error));
-  assert.equal(bytes, 200_000);
+}
+
+test('a write is done when the wire has taken its bytes, not before', async () => {
+  let release: (() => void) | undefined;
+  const wire = new Duplex({
+    read() {},
+    write(_chunk, _encoding, done) {
+      release = done;
+    },
+  });
+  const host = SerialHost.attach(wire);
+  release?.();
+  const stream = host.connect(2000);
+  release?.();
+  wire.push(encodeControl({ type: 'hello', version: 1 }));
+  wire.push(encodeControl({ type: 'accept', stream: 1, window: 100 }));
+  await once(stream, 'connect');
+  let done = false;
+  stream.write('some bytes', () => {
+    done = true;
+  });
+  for (const part of ['header', 'payload']) {
+    await new Promise(setImmediate);
+    assert.equal(done, false, `the ${part} is not on the wire`);
+    release?.();
+  }
+  await new Promise(setImmediate);
+  assert.equal(done, true);
+  stream.on('error', () => {});
+  host.close();
 });
 
 test('the program may reuse a buffer once its write is done', async (t) => {

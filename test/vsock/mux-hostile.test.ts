@@ -129,6 +129,7 @@ test('a Mux that its sink closes amid a chunk reports and sends nothing more', (
       dataFrame(1, 5),
       dataFrame(1, 5),
       encodeControl({ type: 'open', stream: 2, port: 1, window: 1 }),
+      dataFrame(99, 5),
     ]),
   );
   assert.deepEqual(host.events(), ['1 data 5', '1 reset unavailable']);

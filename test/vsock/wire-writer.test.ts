@@ -83,11 +83,12 @@ test('a stream that asks twice gets one turn', async () => {
   const wire = new StuckWire();
   const writer = new WireWriter(wire, () => assert.fail('no overflow'));
   writer.wants(new Source(1, 3));
-  const source = new Source(2, 1);
+  const source = new Source(2, 2);
   writer.wants(source);
   writer.wants(source);
+  writer.wants(new Source(3, 1));
   await wire.flow();
-  assert.deepEqual(wire.order(), [1, 1, 1, 2]);
+  assert.deepEqual(wire.order(), [1, 1, 1, 2, 3, 2]);
 });
 
 test('nothing goes on the wire after close', async () => {
