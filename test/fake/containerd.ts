@@ -1,6 +1,15 @@
 import { type ExecFileException, execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -10,6 +19,8 @@ import type { Init, MessageOf } from '../../src/proto/codec.ts';
 import { type Envelope, EVENTS_METHODS, EVENTS_SERVICE } from '../../src/proto/events.ts';
 import type { Rpc } from '../../src/proto/rpc.ts';
 import { TASK_METHODS } from '../../src/proto/task.ts';
+import { cleanUpRunDir } from '../../src/shim/cleanup.ts';
+import { RunDir } from '../../src/shim/run-dir.ts';
 import { Client } from '../../src/ttrpc/client.ts';
 import { Server, unary } from '../../src/ttrpc/server.ts';
 
@@ -129,6 +140,11 @@ export class FakeContainerd {
   async close(): Promise<void> {
     for (const client of this.#clients) client.close();
     await this.#server.close();
+    // What a test that failed half-way has left.
+    for (const name of existsSync(this.runRoot) ? readdirSync(this.runRoot) : []) {
+      const runDir = RunDir.at(join(this.runRoot, name));
+      if (runDir) await cleanUpRunDir(runDir);
+    }
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
