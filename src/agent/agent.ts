@@ -1,3 +1,4 @@
+import { describe } from '../base/errors.ts';
 import { AGENT_PORT } from '../proto/agent.ts';
 import { inheritPort, milliseconds, mountBasics, mountCgroups, openPort } from './boot.ts';
 import { Channel } from './channel.ts';
@@ -68,15 +69,30 @@ export function runAgent(kernel: Kernel, inherited?: number): void {
   });
   bootTimes.readyMs = milliseconds(kernel);
   channel.mux.hello();
-  loadInTheBackground(loop, modules, prepare);
+  prepareInTheBackground({ kernel, loop, modules, prepare });
   while (channel.alive) loop.turn(channel.pump());
 }
 
-/** One module per turn, so that calls are answered in between. */
-function loadInTheBackground(loop: Loop, modules: Modules, prepare: () => void): void {
-  loop.after(0, () => {
-    if (modules.loadNext()) loadInTheBackground(loop, modules, prepare);
-    else prepare();
+/** What `prepareInTheBackground` works with. */
+interface Background {
+  readonly kernel: Kernel;
+  readonly loop: Loop;
+  readonly modules: Modules;
+  readonly prepare: () => void;
+}
+
+/**
+ * One module per turn, so that calls are answered in between. A failure is left to the first
+ * CreateContainer, which prepares again and answers with it.
+ */
+function prepareInTheBackground(parts: Background): void {
+  parts.loop.after(0, () => {
+    try {
+      if (parts.modules.loadNext()) prepareInTheBackground(parts);
+      else parts.prepare();
+    } catch (thrown) {
+      log(parts.kernel, describe(thrown));
+    }
   });
 }
 

@@ -14,13 +14,14 @@ import type { Reaper } from './reaper.ts';
 import { MountedRoot } from './rootfs.ts';
 import { ProcessStdio } from './stdio.ts';
 import { codeOf, unless } from './step.ts';
-import { CLOCK_REALTIME, SIGKILL } from './sys/constants.ts';
+import { CLOCK_REALTIME, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM } from './sys/constants.ts';
 import { ESRCH } from './sys/errno.ts';
 import type { Kernel } from './sys/kernel.ts';
 
 /** A killed process that does not die hangs in the kernel. */
 export const EMPTY_WAIT_MS = 10_000;
 const POLL_MS = 2;
+const FATAL_BEFORE_START: readonly number[] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 /** What containers are made with. */
 export interface ContainerParts {
@@ -133,7 +134,9 @@ export class Container {
       return;
     }
     if (this.#exited) throw new SquibError('not-found', `container "${this.id}": process already finished`);
-    unless([ESRCH], () => this.#parts.kernel.kill(this.pid, signal));
+    // Right before its execve it has no handlers, and as init of its pid namespace would ignore these.
+    const fatal = this.#state === 'created' && FATAL_BEFORE_START.includes(signal);
+    unless([ESRCH], () => this.#parts.kernel.kill(this.pid, fatal ? SIGKILL : signal));
   }
 
   /** Kills what is left and gives everything back. */

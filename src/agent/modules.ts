@@ -25,9 +25,9 @@ export class Modules {
     for (let i = 0; i <= last; i++) this.loadNext();
   }
 
-  /** Loads one more; false when there is none left. */
+  /** Loads one more; false when there is none left. One that fails stays next. */
   loadNext(): boolean {
-    const name = this.#names.shift();
+    const name = this.#names[0];
     if (name === undefined) return false;
     step(`load module ${name}`, () => {
       const fd = this.#kernel.open(`/lib/modules/${name}.ko`, O_RDONLY);
@@ -37,6 +37,7 @@ export class Modules {
         this.#kernel.close(fd);
       }
     });
+    this.#names.shift();
     return true;
   }
 }

@@ -1,5 +1,6 @@
 import { SquibError } from '../base/errors.ts';
 import {
+  type AGENT_METHODS,
   AGENT_SERVICE,
   ConfigureRequest,
   ConfigureResponse,
@@ -42,12 +43,12 @@ export interface ServiceParts {
 /** The control service, docs/protocol/agent.md: one function per method. */
 export class Service {
   readonly #parts: ServiceParts;
-  readonly #methods: Readonly<Record<string, (call: Call) => void>>;
+  readonly #methods: ReadonlyMap<string, (call: Call) => void>;
 
   constructor(parts: ServiceParts) {
     this.#parts = parts;
     const { containers, events } = parts;
-    this.#methods = {
+    const methods: Record<keyof typeof AGENT_METHODS, (call: Call) => void> = {
       Configure: (call) => this.#configure(call),
       CreateContainer: (call) =>
         containers.create(
@@ -69,11 +70,12 @@ export class Service {
       Events: (call) => events.listen(call),
       Shutdown: (call) => parts.shutdown(() => call.reply(EMPTY)),
     };
+    this.#methods = new Map(Object.entries(methods));
   }
 
   /** Takes one call; what it throws is the answer. */
   call(call: Call): void {
-    const method = call.service === AGENT_SERVICE ? this.#methods[call.method] : undefined;
+    const method = call.service === AGENT_SERVICE ? this.#methods.get(call.method) : undefined;
     if (method === undefined) {
       throw new SquibError('unimplemented', `${call.service}/${call.method} is not known to this agent`);
     }
