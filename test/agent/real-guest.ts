@@ -187,7 +187,12 @@ export class RealGuest {
     const ports = { stdinPort: stdin ? this.port() : 0, stdoutPort: this.port(), stderrPort: this.port() };
     await this.call('CreateContainer', { ...init, id, process: { ...init.process, stdio: ports } });
     const outputs = [ports.stdoutPort, ports.stderrPort].map((port) => this.read(port));
-    if (stdin) this.host.connect(ports.stdinPort).end(stdin);
+    // A process that ends without reading cuts the stream.
+    if (stdin)
+      this.host
+        .connect(ports.stdinPort)
+        .on('error', () => {})
+        .end(stdin);
     await this.call('StartProcess', { container: id });
     const status = await this.exit(id);
     const [stdout = '', stderr = ''] = (await Promise.all(outputs)).map((bytes) => bytes.toString());

@@ -47,8 +47,10 @@ async function run(
   stdin?: Uint8Array,
 ) {
   const name = id();
-  const result = await guest.run(name, change(container(lower, await upper(), command)), stdin);
+  const disk = await upper();
+  const result = await guest.run(name, change(container(lower, disk, command)), stdin);
   await guest.call('DeleteContainer', { container: name });
+  await guest.vm.removeDrive(disk);
   return result;
 }
 
@@ -605,8 +607,11 @@ test('thirty containers, good and bad: no descriptor, memory or zombie is left',
   const before = await probe();
   for (let i = 0; i < 15; i++) {
     assert.equal((await run('echo $$; exit 3', undefined, Buffer.from('x'))).status, 3);
-    const bad = container(lower, await upper(), ['nope']);
+    const disk = await upper();
+    const bad = container(lower, disk, ['nope']);
     await assert.rejects(guest.call('CreateContainer', { ...bad, id: id() }), /not found/);
+    // What a failed creation had mounted is given back too, or the disk could not go.
+    await guest.vm.removeDrive(disk);
   }
   const now = await probe();
   assert.deepEqual({ ...now, rss: 0 }, { ...before, rss: 0 });
