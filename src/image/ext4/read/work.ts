@@ -1,0 +1,34 @@
+import { SquibError } from '../../../base/errors.ts';
+
+/** Passes over all data that one walk makes at most: sizes, sparse map, content, and one to spare. */
+const PASSES = 4;
+/** Small images: the fixed part of a walk. */
+const BLOCKS_MIN = 4096;
+
+/**
+ * Bounds the work that an image can cause. In a sound file system every block belongs to one file,
+ * so a walk meets each at most once; a forged one could name the same blocks from a million files.
+ */
+export class Work {
+  readonly #max: number;
+  #spent = 0;
+
+  constructor(blocks: number) {
+    this.#max = BLOCKS_MIN + PASSES * blocks;
+  }
+
+  /** @throws SquibError `resource-exhausted` when the files claim far more blocks than there are. */
+  spend(blocks: number): void {
+    this.#spent += blocks;
+    if (this.#spent <= this.#max) return;
+    throw new SquibError(
+      'resource-exhausted',
+      `the files name ${this.#spent} blocks, the image has less than ${this.#max / PASSES}: several files share blocks`,
+    );
+  }
+
+  /** Starts the count again: for the next pass over the whole image. */
+  renew(): void {
+    this.#spent = 0;
+  }
+}
