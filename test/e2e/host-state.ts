@@ -84,6 +84,9 @@ export function unmount(point: string): void {
 }
 
 /** Directories in which containerd, ctr and shims keep sockets and FIFOs outside of containerd's own state. */
+/** What the host's accelerator turned out to be: kept until the next boot. */
+const KEPT = '/run/squib/accel.json';
+
 const RUNTIME_DIRECTORIES = ['/run/containerd/s', '/run/containerd/fifo', '/run/squib'];
 
 /**
@@ -98,6 +101,7 @@ export function runtimeFiles(directory: string): string[] {
   return RUNTIME_DIRECTORIES.flatMap((parent) =>
     entriesOf(parent)
       .map((name) => `${parent}/${name}`)
+      .filter((entry) => entry !== KEPT)
       .filter((entry) => !foreignFiles.some((path) => isBelow(path, entry)))
       .filter((entry) => !foreignPids.has(ownerOf(entry)))
       .flatMap((entry) => [entry, ...entriesOf(entry).map((name) => `${entry}/${name}`)]),

@@ -9,6 +9,7 @@ import { BootstrapParams, BootstrapResult } from '../../src/proto/bootstrap.ts';
 import { RuntimeInfo } from '../../src/proto/runtime-info.ts';
 import { RuntimeOptions } from '../../src/proto/runtime-options.ts';
 import { recordProcess } from '../../src/shim/process-record.ts';
+import { processesNaming } from '../e2e/host-state.ts';
 import { FakeContainerd, specOf } from '../fake/containerd.ts';
 
 const launcher = new URL('../../cmd/containerd-shim-squib-v1', import.meta.url).pathname;
@@ -24,11 +25,7 @@ const freshId = () => `l${++serial}`;
 
 /** No shim, VMM or directory of it is left, or not for long. */
 async function assertNothingRuns(): Promise<void> {
-  const ours = () =>
-    execFileSync('ps', ['-eo', 'args'])
-      .toString()
-      .split('\n')
-      .filter((line) => line.includes(containerd.dir));
+  const ours = () => processesNaming(containerd.dir).map(({ command }) => command);
   for (let i = 0; ours().length > 0 && i < 30; i++) await sleep(100);
   assert.deepEqual(ours(), []);
   assert.deepEqual(existsSync(containerd.runRoot) ? readdirSync(containerd.runRoot) : [], []);
