@@ -201,7 +201,7 @@ describe('squib beside runc', () => {
     'user and groups': 'id; umask',
     'resource limits': 'ulimit -n; ulimit -c',
     environment: 'env | grep -v "^HOSTNAME" | sort',
-    'process tree': 'echo $$; cat /proc/1/comm; ps -o pid,args | grep -v "ps -o" | head -5',
+    'process tree': 'echo $$ $PPID; cat /proc/1/comm; cut -d" " -f5-7 /proc/1/stat',
     'root directory': "ls -la / | awk '{print $1, $3, $4, $9}'",
     devices:
       'ls -l /dev | awk \'{print $1, $3, $4, $5, $6, $NF}\' | grep -vE "^total|shm|mqueue|kcore" | sort',
