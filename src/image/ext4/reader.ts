@@ -45,20 +45,21 @@ export class Ext4Reader {
   readonly #image: ImageFile;
   #piece: Uint8Array | undefined;
 
-  private constructor(image: ImageFile) {
+  private constructor(image: ImageFile, workBlocks: number | undefined) {
     this.#image = image;
     this.geometry = readGeometry(image);
-    this.work = new Work(this.geometry.blocks);
+    this.work = workBlocks === undefined ? Work.forImage(this.geometry.blocks) : new Work(workBlocks);
   }
 
   /**
    * Opens an image. @throws SquibError `not-found`, `invalid-argument`, `data-loss`, `unimplemented`
    * for features it lacks, `failed-precondition` for a journal that was not replayed.
+   * @param workBlocks how many blocks may be looked at; without it enough for every sound image.
    */
-  static open(path: string): Ext4Reader {
+  static open(path: string, workBlocks?: number): Ext4Reader {
     const image = ImageFile.open(path);
     try {
-      return new Ext4Reader(image);
+      return new Ext4Reader(image, workBlocks);
     } catch (thrown) {
       image.close();
       throw thrown;

@@ -13,8 +13,13 @@ export class Work {
   readonly #max: number;
   #spent = 0;
 
-  constructor(blocks: number) {
-    this.#max = BLOCKS_MIN + PASSES * blocks;
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** Enough for any walk over a sound image of so many blocks. */
+  static forImage(blocks: number): Work {
+    return new Work(BLOCKS_MIN + PASSES * blocks);
   }
 
   /** @throws SquibError `resource-exhausted` when the files claim far more blocks than there are. */
@@ -23,7 +28,7 @@ export class Work {
     if (this.#spent <= this.#max) return;
     throw new SquibError(
       'resource-exhausted',
-      `the files name ${this.#spent} blocks, the image has less than ${this.#max / PASSES}: several files share blocks`,
+      `more than ${this.#max} blocks to look at: a sound image has fewer, so several files share blocks`,
     );
   }
 
