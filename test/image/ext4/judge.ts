@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { type ExecFileSyncOptionsWithStringEncoding, execFileSync, spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -12,7 +12,10 @@ export function fsck(image: string): void {
 
 /** What debugfs says to one command. */
 export function debugfs(image: string, command: string): string {
-  const options = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] } as const;
+  const options = {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  } satisfies ExecFileSyncOptionsWithStringEncoding;
   return execFileSync('debugfs', ['-R', command, image], options);
 }
 
@@ -47,7 +50,11 @@ export function inMounted(image: string, script: string, options = 'ro'): string
   ]
     .join('; ')
     .replace('-euc; ', '-euc ');
-  const settings = { encoding: 'utf8', maxBuffer: 1 << 30, stdio: ['ignore', 'pipe', 'pipe'] } as const;
+  const settings = {
+    encoding: 'utf8',
+    maxBuffer: 1 << 30,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  } satisfies ExecFileSyncOptionsWithStringEncoding;
   return execFileSync('sh', ['-euc', run, 'sh', image, script], settings);
 }
 
