@@ -1,7 +1,7 @@
 import { SquibError } from '../../base/errors.ts';
 import { TarBudget } from './budget.ts';
 import type { TarSink } from './entry.ts';
-import { BLOCK_BYTES, emptyHeader, isZeroBlock, readHeader } from './header.ts';
+import { BLOCK_BYTES, emptyHeader, isExtension, isZeroBlock, readHeader } from './header.ts';
 import { emptyEntry, type MutableEntry, mergeEntry } from './merge.ts';
 import { emptyPaxRecords, type PaxRecords, readPaxRecords } from './pax.ts';
 import { checkSparseMap, oldGnuExtension, oldGnuSparse, type SparseMap, SparseMapReader } from './sparse.ts';
@@ -183,20 +183,15 @@ export class TarScanner {
     const header = this.#header;
     readHeader(block, at, header);
     if (header.size < 0) throw new SquibError('invalid-argument', `size ${header.size} is negative`);
-    switch (header.type) {
-      case 0x78: // x, pax
-      case 0x58: // X, the same of Solaris
-      case 0x67: // g, pax for all that follow
-      case 0x4c: // L, GNU: a long name
-      case 0x4b: // K, GNU: a long link target
-        this.#beginMeta(header.type, header.size);
-        return;
-      case 0x56: // V, GNU: the archive's label
-        this.#offset = -1;
-        this.#skip(header.size);
-        return;
+    if (isExtension(header.type)) {
+      this.#beginMeta(header.type, header.size);
+    } else if (header.type === 0x56) {
+      // V: the archive's label.
+      this.#offset = -1;
+      this.#skip(header.size);
+    } else {
+      this.#entryHeader(block, at);
     }
-    this.#entryHeader(block, at);
   }
 
   /** Extended headers came whose entry did not come yet. */
