@@ -59,7 +59,8 @@ test('layers of every compression become one image that e2fsck has nothing again
     ['.', '..', 'big', 'd', 'link', 'three'],
   );
   assert.ok(content !== undefined && big.equals(content));
-  assert.equal(`${two} ${three}`, 'second third');
+  // debugfs shows all of i_block, whatever the size of what is in it.
+  assert.equal(`${two} ${three}`.replaceAll('\0', ''), 'second third');
 });
 
 test('the same archives give the same bytes, another uuid does not', async () => {
