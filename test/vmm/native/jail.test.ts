@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -57,11 +67,16 @@ test('a part that is missing is named, and nothing runs', { skip }, () => {
 });
 
 test('without root it refuses instead of running unjailed', { skip }, () => {
-  const result = spawnSync(helperPath('jail'), ['--uid-base', '5', '--', BUSYBOX, 'true'], {
+  // The checkout may lie where only root may go.
+  const place = mkdtempSync(join(tmpdir(), 'squib-jail-'));
+  chmodSync(place, 0o755);
+  copyFileSync(helperPath('jail'), join(place, 'jail'));
+  const result = spawnSync(join(place, 'jail'), ['--uid-base', '5', '--', BUSYBOX, 'true'], {
     encoding: 'utf8',
     uid: 65534,
     gid: 65534,
   });
+  rmSync(place, { recursive: true });
   assert.equal(result.status ?? result.error?.name, 125);
   assert.match(result.stderr, /squib-jail: /);
 });
