@@ -63,3 +63,22 @@ function idOf(name: string, line: string): number {
     `ACL entry ${JSON.stringify(line)} has a name without a number: make the archive with --xattrs or --numeric-owner`,
   );
 }
+
+/**
+ * What setting an access ACL, in the kernel's form, does to a file's mode: user, mask (or group,
+ * without one) and other become its nine bits. `says`: whether the ACL says more than these bits
+ * do; one that does not is not kept. Undefined: the value is malformed.
+ */
+export function aclMode(value: Uint8Array): { readonly bits: number; readonly says: boolean } | undefined {
+  if (value.length % 8 !== 4) return undefined;
+  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+  if (view.getUint32(0, true) !== VERSION) return undefined;
+  const permissions = new Map<number, number>();
+  for (let at = 4; at < value.length; at += 8) {
+    permissions.set(view.getUint16(at, true), view.getUint16(at + 2, true) & 7);
+  }
+  const of = (kind: string) => permissions.get(TAGS[kind]?.own as number);
+  const [user, group, mask, other] = [of('user'), of('group'), of('mask'), of('other')];
+  if (user === undefined || group === undefined || other === undefined) return undefined;
+  return { bits: (user << 6) | ((mask ?? group) << 3) | other, says: permissions.size > 3 };
+}

@@ -1,5 +1,5 @@
 import { SquibError } from '../../base/errors.ts';
-import { aclFromText } from './acl.ts';
+import { aclFromText, aclMode } from './acl.ts';
 import type { EntryKind, TarEntry } from './entry.ts';
 import type { TarHeader } from './header.ts';
 import type { PaxRecords } from './pax.ts';
@@ -73,7 +73,8 @@ export function mergeEntry(parts: Preamble, into: MutableEntry): void {
   const seconds = timed?.mtimeSeconds ?? header.mtime;
   into.mtimeSeconds = Math.min(Math.max(seconds, SECONDS_MIN), SECONDS_MAX);
   into.mtimeNanos = seconds === into.mtimeSeconds ? (timed?.mtimeNanos ?? 0) : 0;
-  into.xattrs = own === undefined && global === undefined ? undefined : xattrsOf(global, own);
+  into.xattrs = undefined;
+  if (own !== undefined || global !== undefined) mergeXattrs(global, own, into);
 }
 
 function idOf(id: number, field: string): number {
@@ -107,20 +108,31 @@ function kindOf(type: number, path: string): EntryKind {
   throw new SquibError('unimplemented', `entry type ${shown} is not one that a file system can hold`);
 }
 
-function xattrsOf(
-  global: PaxRecords | undefined,
-  own: PaxRecords | undefined,
-): Map<string, Uint8Array> | undefined {
-  const access = own?.accessAcl ?? global?.accessAcl;
-  const fallback = own?.defaultAcl ?? global?.defaultAcl;
+const ACCESS_ACL = 'system.posix_acl_access';
+const DEFAULT_ACL = 'system.posix_acl_default';
+
+function mergeXattrs(global: PaxRecords | undefined, own: PaxRecords | undefined, into: MutableEntry): void {
   let all = own?.xattrs;
   if (global?.xattrs !== undefined) all = new Map([...global.xattrs, ...(all ?? [])]);
-  if (access === undefined && fallback === undefined) return all;
-  all ??= new Map();
-  // GNU tar writes both forms when asked for both; the binary one has numbers for the names.
-  addAcl(all, 'system.posix_acl_access', access);
-  addAcl(all, 'system.posix_acl_default', fallback);
-  return all;
+  const access = own?.accessAcl ?? global?.accessAcl;
+  const fallback = own?.defaultAcl ?? global?.defaultAcl;
+  if (access !== undefined || fallback !== undefined) {
+    all ??= new Map();
+    // GNU tar writes both forms when asked for both; the binary one has numbers for the names.
+    addAcl(all, ACCESS_ACL, access);
+    addAcl(all, DEFAULT_ACL, fallback);
+  }
+  const acl = all?.get(ACCESS_ACL);
+  if (all !== undefined && acl !== undefined) applyAcl(acl, all, into);
+  into.xattrs = all;
+}
+
+/** As extracting it would: libarchive, for one, stores a mode that does not regard the ACL's mask. */
+function applyAcl(acl: Uint8Array, all: Map<string, Uint8Array>, into: MutableEntry): void {
+  const mode = aclMode(acl);
+  if (mode === undefined) return;
+  into.mode = (into.mode & 0o7000) | mode.bits;
+  if (!mode.says) all.delete(ACCESS_ACL);
 }
 
 function addAcl(all: Map<string, Uint8Array>, name: string, text: string | undefined): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { aclFromText } from '../../../src/image/tar/acl.ts';
+import { aclFromText, aclMode } from '../../../src/image/tar/acl.ts';
 import { archive } from './archive.ts';
 import { scan } from './collector.ts';
 
@@ -43,4 +43,16 @@ test('in an archive the binary form wins, and both ACLs come over', () => {
   );
   assert.equal(Buffer.from(entry?.xattrs?.get('system.posix_acl_access') ?? []).toString(), 'binary');
   assert.equal(entry?.xattrs?.get('system.posix_acl_default')?.length, 12);
+});
+
+test('an access ACL sets the mode as extracting it would, and stays if it says more', () => {
+  const of = (text: string) => {
+    const [entry] = scan(archive({ mode: 0o4600, pax: { 'SCHILY.acl.access': text } }));
+    return [entry?.mode.toString(8), entry?.xattrs?.size];
+  };
+  assert.deepEqual(of('user::rwx,group::r-x,other::r--'), ['4754', 0]);
+  assert.deepEqual(of('user::rwx,group::r--,user:5:r--,mask::rw-,other::---'), ['4760', 1]);
+  assert.equal(aclMode(new Uint8Array(7)), undefined);
+  assert.equal(aclMode(new Uint8Array(28)), undefined);
+  assert.equal(aclMode(aclFromText('user::rwx')), undefined);
 });
