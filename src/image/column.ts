@@ -1,7 +1,10 @@
-type Cells = Uint8Array | Uint16Array | Uint32Array | Float64Array;
+type Cells = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
 /** Enough for a small image without growing. */
 const FIRST_CELLS = 1024;
+
+/** What a growing column may waste; growing moves pages, it seldom copies them. */
+const GROWTH = 1.15;
 
 /**
  * One field of many records as a growing typed array: off the JavaScript heap, and a record costs
@@ -10,25 +13,26 @@ const FIRST_CELLS = 1024;
 export class Column<T extends Cells> {
   /** The cells; replaced when the column grows, so hold it no longer than until the next `reserve`. */
   cells: T;
-  readonly #make: (length: number) => T;
+  readonly #over: (buffer: ArrayBuffer) => T;
 
-  constructor(make: (length: number) => T, cells = FIRST_CELLS) {
-    this.#make = make;
-    this.cells = make(cells);
+  constructor(over: (buffer: ArrayBuffer) => T, bytes: number) {
+    this.#over = over;
+    this.cells = over(new ArrayBuffer(bytes));
   }
 
   /** Makes room for `count` cells. */
   reserve(count: number): void {
-    if (count <= this.cells.length) return;
-    // Half on top, not the double: the old and the new array live side by side for a moment.
-    const grown = this.#make(Math.max(count, Math.ceil(this.cells.length * 1.5)));
-    grown.set(this.cells);
-    this.cells = grown;
+    const { cells } = this;
+    if (count <= cells.length) return;
+    // A transfer frees the old memory at once, or moves it by remapping pages, without any garbage.
+    const grown = Math.max(count, Math.ceil(cells.length * GROWTH)) * cells.BYTES_PER_ELEMENT;
+    this.cells = this.#over(cells.buffer.transfer(grown));
   }
 }
 
-export const bytesColumn = (cells?: number): Column<Uint8Array> =>
-  new Column((n) => new Uint8Array(n), cells);
-export const u16Column = (): Column<Uint16Array> => new Column((n) => new Uint16Array(n));
-export const u32Column = (): Column<Uint32Array> => new Column((n) => new Uint32Array(n));
-export const f64Column = (): Column<Float64Array> => new Column((n) => new Float64Array(n));
+export const bytesColumn = (cells = FIRST_CELLS): Column<Uint8Array<ArrayBuffer>> =>
+  new Column((buffer) => new Uint8Array(buffer), cells);
+export const u16Column = (): Column<Uint16Array<ArrayBuffer>> =>
+  new Column((buffer) => new Uint16Array(buffer), FIRST_CELLS * 2);
+export const u32Column = (): Column<Uint32Array<ArrayBuffer>> =>
+  new Column((buffer) => new Uint32Array(buffer), FIRST_CELLS * 4);

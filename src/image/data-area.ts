@@ -6,7 +6,7 @@
 import { readSync } from 'node:fs';
 import { SquibError } from '../base/errors.ts';
 import { BLOCK_BYTES, type BlockFile } from './block-file.ts';
-import { f64Column, u32Column } from './column.ts';
+import { u16Column, u32Column } from './column.ts';
 import { FreeRuns } from './free-runs.ts';
 import type { Spill } from './spill.ts';
 import type { NodeId } from './tree.ts';
@@ -43,9 +43,10 @@ export class DataArea {
   readonly #spill: Spill;
   readonly #inlineBytesMax: number;
   readonly #free = new FreeRuns();
-  /** By node: size; first extent or offset in the spill; number of extents or SPILLED. */
-  readonly #size = f64Column();
-  readonly #first = f64Column();
+  /** By node: size; first extent or place in the spill; number of extents or SPILLED. */
+  readonly #sizeLow = u32Column();
+  readonly #sizeHigh = u16Column();
+  readonly #first = u32Column();
   readonly #count = u32Column();
   readonly #logical = u32Column();
   readonly #physical = u32Column();
@@ -71,13 +72,13 @@ export class DataArea {
     if (this.#node !== undefined) throw new SquibError('internal', 'the file before was not ended');
     if (!Number.isSafeInteger(size) || size < 0 || size > FILE_BYTES_MAX)
       throw new SquibError('invalid-argument', `file of ${size} bytes; ext4 holds 0..${FILE_BYTES_MAX}`);
-    for (const column of [this.#size, this.#first, this.#count]) column.reserve(node + 1);
+    this.#reserve(node);
     this.release(node);
     this.#node = node;
     this.#fileSize = size;
     this.#position = 0;
     this.#extentOpen = false;
-    this.#size.cells[node] = size;
+    this.#setSize(node, size);
     if (size > 0 && size <= this.#inlineBytesMax) {
       this.#count.cells[node] = SPILLED;
       return;
@@ -172,12 +173,12 @@ export class DataArea {
     if (count === 0) return;
     if (count !== SPILLED) for (const e of this.extents(node)) this.#free.add(e.physical, e.blocks);
     this.#count.cells[node] = 0;
-    this.#size.cells[node] = 0;
+    this.#setSize(node, 0);
   }
 
   /** Bytes of a file's content; 0 for what has none. */
   size(node: NodeId): number {
-    return this.#size.cells[node] ?? 0;
+    return (this.#sizeLow.cells[node] ?? 0) + (this.#sizeHigh.cells[node] ?? 0) * 2 ** 32;
   }
 
   /** The content that waits for the inode, a view until the next call; undefined: it is in extents. */
@@ -195,8 +196,8 @@ export class DataArea {
 
   /** Gives a node blocks in a row that something else wrote: a directory, a long link target. */
   place(node: NodeId, physical: number, size: number): void {
-    for (const column of [this.#size, this.#first, this.#count]) column.reserve(node + 1);
-    this.#size.cells[node] = size;
+    this.#reserve(node);
+    this.#setSize(node, size);
     this.#first.cells[node] = this.#extents;
     this.#count.cells[node] = 1;
     this.#addExtent(0, physical, Math.ceil(size / BLOCK_BYTES));
@@ -237,6 +238,18 @@ export class DataArea {
 
   /** End of the freed run that the current file writes into; 0: it appends. */
   #reservedEnd = 0;
+
+  #reserve(node: NodeId): void {
+    this.#sizeLow.reserve(node + 1);
+    this.#sizeHigh.reserve(node + 1);
+    this.#first.reserve(node + 1);
+    this.#count.reserve(node + 1);
+  }
+
+  #setSize(node: NodeId, size: number): void {
+    this.#sizeLow.cells[node] = size;
+    this.#sizeHigh.cells[node] = Math.floor(size / 2 ** 32);
+  }
 
   get #isInline(): boolean {
     return this.#node !== undefined && this.#count.cells[this.#node] === SPILLED;

@@ -25,9 +25,8 @@ export class NameTable {
   readonly #nameLength = bytesColumn(1024);
   readonly #names = bytesColumn(16 << 10);
   #namesEnd = 0;
-  /** By directory node: its first entry and how many. */
+  /** By directory node: its first entry. */
   readonly #first = u32Column();
-  readonly #entries = u32Column();
   #slots = new Uint32Array(FIRST_SLOTS);
   #slotsUsed = 0;
 
@@ -64,7 +63,6 @@ export class NameTable {
     if (previous === NONE) this.#first.cells[parent] = next;
     else this.#next.cells[previous] = next;
     if (next !== NONE) this.#previous.cells[next] = previous;
-    this.#entries.cells[parent] = (this.#entries.cells[parent] as number) - 1;
     const node = this.#node.cells[entry] as number;
     this.#release(entry);
     return node;
@@ -78,14 +76,11 @@ export class NameTable {
     return nodes;
   }
 
-  /** How many entries a directory has. */
-  size(parent: number): number {
-    return this.#entries.cells[parent] ?? 0;
-  }
-
   /** A directory's entries by the bytes of their names. */
   sorted(parent: number): Uint32Array {
-    const entries = new Uint32Array(this.size(parent));
+    let count = 0;
+    for (let e = this.#firstOf(parent); e !== NONE; e = this.#next.cells[e] as number) count++;
+    const entries = new Uint32Array(count);
     let at = 0;
     for (let e = this.#firstOf(parent); e !== NONE; e = this.#next.cells[e] as number) entries[at++] = e;
     return entries.sort((a, b) => this.#compare(a, b));
@@ -116,13 +111,11 @@ export class NameTable {
 
   #chain(parent: number, entry: number): void {
     this.#first.reserve(parent + 1);
-    this.#entries.reserve(parent + 1);
     const first = this.#firstOf(parent);
     this.#previous.cells[entry] = NONE;
     this.#next.cells[entry] = first;
     if (first !== NONE) this.#previous.cells[first] = entry;
     this.#first.cells[parent] = entry;
-    this.#entries.cells[parent] = this.size(parent) + 1;
   }
 
   /** A removed entry serves again if its name was long enough: replacing files costs no memory. */

@@ -4,6 +4,8 @@ import { bytesColumn } from './column.ts';
 
 /** What small images need stays in memory and costs no file. */
 const MEMORY_BYTES = 8 << 20;
+/** Strings begin at multiples of this, so that 32 bits name 32 GiB. */
+const UNIT_BYTES = 8;
 /** One read or write of the file; what lies beyond memory goes through two buffers of this size. */
 const WINDOW_BYTES = 256 << 10;
 
@@ -31,22 +33,33 @@ export class Spill {
     this.#tailStart = this.#memoryBytes;
   }
 
-  /** Keeps a copy of the bytes. @returns the offset to read them back from. */
+  /**
+   * Keeps a copy of the bytes.
+   * @returns a 32-bit number to read them back with.
+   * @throws SquibError `resource-exhausted` beyond 32 GiB.
+   */
   append(bytes: Uint8Array): number {
-    const at = this.#size;
+    const unit = Math.ceil(this.#size / UNIT_BYTES);
+    const at = unit * UNIT_BYTES;
+    if (unit >= 2 ** 32)
+      throw new SquibError(
+        'resource-exhausted',
+        'small files and attributes of more than 32 GiB in one image',
+      );
     if (this.#fd === undefined && at + bytes.length <= this.#memoryBytes) {
       this.#memory.reserve(at + bytes.length);
       this.#memory.cells.set(bytes, at);
     } else {
       if (this.#fd === undefined) this.#openFile(at);
-      this.#appendToTail(bytes);
+      this.#appendToTail(bytes, at);
     }
-    this.#size += bytes.length;
-    return at;
+    this.#size = at + bytes.length;
+    return unit;
   }
 
   /** @returns a view that is valid until the next call of any method. */
-  read(offset: number, length: number): Uint8Array {
+  read(unit: number, length: number): Uint8Array {
+    const offset = unit * UNIT_BYTES;
     if (offset < 0 || offset + length > this.#size)
       throw new SquibError(
         'internal',
@@ -82,8 +95,8 @@ export class Spill {
   }
 
   /** Strings never straddle the file and the tail: a string that does not fit flushes the tail first. */
-  #appendToTail(bytes: Uint8Array): void {
-    let used = this.#size - this.#tailStart;
+  #appendToTail(bytes: Uint8Array, at: number): void {
+    let used = at - this.#tailStart;
     if (used + bytes.length > this.#tail.length) {
       this.#write(this.#tail, used);
       this.#tailStart += used;

@@ -1,10 +1,10 @@
 /**
  * A file system as a value: names, attributes and links, without file content (data-area.ts).
  * Names, link targets and attribute names are latin1 strings: one character is one raw byte.
- * About 80 bytes of memory per entry; link targets and extended attributes spill to a file.
+ * About 85 bytes of memory per entry; link targets and extended attributes spill to a file.
  */
 import { SquibError } from '../base/errors.ts';
-import { type Column, f64Column, u16Column, u32Column } from './column.ts';
+import { u16Column, u32Column } from './column.ts';
 import { NameTable } from './name-table.ts';
 import { Spill } from './spill.ts';
 import { decodeXattrSet, encodeXattrSet } from './xattr-set.ts';
@@ -68,17 +68,18 @@ export class Tree {
   readonly #links = u16Column();
   readonly #uid = u32Column();
   readonly #gid = u32Column();
-  readonly #seconds = f64Column();
+  /** The low 32 bits of the seconds; the two above stand below the nanoseconds, as in ext4. */
+  readonly #seconds = u32Column();
   readonly #nanos = u32Column();
   readonly #xattrs = u32Column();
   /** Directory: the parent. Device: major. Symlink: length of the target. */
   readonly #detail = u32Column();
   /** Device: minor. Symlink: offset in the spill. */
-  readonly #offset = f64Column();
-  readonly #nodeColumns: readonly Column<Uint16Array | Uint32Array | Float64Array>[];
+  readonly #offset = u32Column();
+  readonly #nodeColumns: readonly { reserve(count: number): void }[];
   /** Attribute set i, from 1: where in the spill. */
   #setCount = 0;
-  readonly #setOffset = f64Column();
+  readonly #setOffset = u32Column();
   readonly #setLength = u32Column();
   readonly #recentSets = new Map<string, number>();
 
@@ -174,12 +175,13 @@ export class Tree {
     const mode = this.mode(node);
     const type = mode & S_IFMT;
     const xattrs = this.xattrs(node);
+    const extra = this.#nanos.cells[node] as number;
     return {
       mode,
       uid: this.#uid.cells[node] as number,
       gid: this.#gid.cells[node] as number,
-      mtimeSeconds: this.#seconds.cells[node] as number,
-      mtimeNanos: this.#nanos.cells[node] as number,
+      mtimeSeconds: ((this.#seconds.cells[node] as number) | 0) + (extra & 3) * 2 ** 32,
+      mtimeNanos: extra >>> 2,
       ...(type === S_IFCHR || type === S_IFBLK
         ? { rdevMajor: this.#detail.cells[node] as number, rdevMinor: this.#offset.cells[node] as number }
         : {}),
@@ -204,11 +206,6 @@ export class Tree {
   *children(node: NodeId): Generator<Child, undefined, undefined> {
     const names = this.#names;
     for (const entry of names.sorted(node)) yield { name: names.name(entry), node: names.node(entry) };
-  }
-
-  /** How many entries a directory has. */
-  childCount(directory: NodeId): number {
-    return this.#names.size(directory);
   }
 
   /** How many different attribute sets there are: `xattrSet` gives 1 to this. */
@@ -298,7 +295,7 @@ export class Tree {
     this.#uid.cells[node] = a.uid;
     this.#gid.cells[node] = a.gid;
     this.#seconds.cells[node] = seconds;
-    this.#nanos.cells[node] = a.mtimeNanos;
+    this.#nanos.cells[node] = checkNanos(a.mtimeNanos) * 4 + Math.floor((seconds - SECONDS_MIN) / 2 ** 32);
     this.#detail.cells[node] = extent;
     this.#offset.cells[node] = offset;
   }
@@ -335,6 +332,11 @@ function checkName(name: string): void {
       'invalid-argument',
       `"${name.slice(0, 300)}" is no file name: expected 1..255 bytes as latin1, without / and NUL, not . or ..`,
     );
+}
+
+function checkNanos(nanos: number): number {
+  if (Number.isInteger(nanos) && nanos >= 0 && nanos < 1e9) return nanos;
+  throw new SquibError('invalid-argument', `a time with ${nanos} nanoseconds; expected 0..999999999`);
 }
 
 function checkDevice(value: number, max: number, what: string): number {

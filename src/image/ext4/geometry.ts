@@ -1,6 +1,7 @@
 /** Where the metadata of an image lies (docs/protocol/ext4.md). Pure arithmetic. */
 import { SquibError } from '../../base/errors.ts';
 import { BLOCK_BYTES } from '../block-file.ts';
+import type { Run } from '../free-runs.ts';
 import { BLOCKS_PER_GROUP, GROUP_BYTES } from './group.ts';
 import { FIRST_INODE } from './inode.ts';
 
@@ -56,9 +57,14 @@ export function imageGeometry(dataEnd: number, inodes: number, inodeBytes: numbe
   }
 }
 
-/** The block behind an image's descriptors; from there to its data nothing is used. */
-export function imageDescriptorsEnd(geometry: Geometry): number {
-  return 1 + Math.ceil(geometry.groups / DESCRIPTORS_PER_BLOCK);
+/** Blocks of an image that nothing is in: behind the descriptors, and at the end of a last group that was too small. */
+export function imageGaps(geometry: Geometry): Run[] {
+  const descriptorsEnd = 1 + Math.ceil(geometry.groups / DESCRIPTORS_PER_BLOCK);
+  const end = geometry.bitmaps + 2 * geometry.groups;
+  return [
+    { start: descriptorsEnd, length: IMAGE_DATA_START - descriptorsEnd },
+    { start: end, length: geometry.blocks - end },
+  ];
 }
 
 /**

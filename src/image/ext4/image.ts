@@ -2,7 +2,7 @@
 import { BLOCK_BYTES } from '../block-file.ts';
 import type { DataArea } from '../data-area.ts';
 import type { Tree } from '../tree.ts';
-import { IMAGE_BLOCKS_MAX, IMAGE_DATA_START, imageDescriptorsEnd, imageGeometry } from './geometry.ts';
+import { IMAGE_BLOCKS_MAX, IMAGE_DATA_START, imageGaps, imageGeometry } from './geometry.ts';
 import { Ext4Writer } from './writer.ts';
 
 export interface ImageOptions {
@@ -57,8 +57,7 @@ export function createExt4Image(path: string, options: ImageOptions): ImageBuild
     finish() {
       const contents = writer.writeContents();
       const geometry = imageGeometry(writer.dataEnd, contents.inodesUsed, inodeBytes);
-      const start = imageDescriptorsEnd(geometry);
-      writer.complete(contents, geometry, { start, length: IMAGE_DATA_START - start });
+      writer.complete(contents, geometry, imageGaps(geometry));
       return { bytes: geometry.blocks * BLOCK_BYTES, inodes: writer.tree.nodeCount };
     },
     abort: () => writer.abort(),

@@ -44,7 +44,7 @@ export function createScratch(path: string, bytes: number, fill?: FillScratch): 
         `the content has ${contents.inodesUsed} files; a scratch of ${bytes} bytes has room for ${inodes}`,
       );
     const start = writer.dataEnd;
-    writer.complete(contents, geometry, { start, length: geometry.blocks - start });
+    writer.complete(contents, geometry, [{ start, length: geometry.blocks - start }]);
   } catch (thrown) {
     writer.abort();
     throw thrown;

@@ -76,9 +76,9 @@ export class Ext4Writer {
   }
 
   /** Writes the tables and gives the file its name. @param free blocks beside those that `data` knows. */
-  complete(contents: Contents, geometry: Geometry, free: Run): void {
+  complete(contents: Contents, geometry: Geometry, free: readonly Run[]): void {
     const directories = writeInodeTable(this.#file, geometry, contents);
-    this.data.free.add(free.start, free.length);
+    for (const { start, length } of free) this.data.free.add(start, length);
     const freeBlocks = writeGroupTables(this.#file, geometry, {
       inodesUsed: contents.inodesUsed,
       directories,
