@@ -49,4 +49,5 @@ void runDaemon({
     initrdPath: config.initramfs || join(LIB, 'guest', 'initramfs'),
     bootArgs: '',
   }),
+  imageConverter: join(LIB, 'convert.cjs'),
 });

@@ -14,11 +14,14 @@ export type RootfsSource =
       readonly kind: 'overlay';
       readonly lowerDirs: readonly string[];
       readonly upperDir: string | undefined;
+      /** Where overlayfs keeps its marks: `user` in the snapshots of a rootless containerd (userxattr). */
+      readonly namespace: 'trusted' | 'user';
     }
   | {
       /** One directory that is the whole root (native snapshotter, `ctr run --rootfs`). */
       readonly kind: 'directory';
       readonly dir: string;
+      readonly isReadOnly: boolean;
     }
   | {
       /** A ready ext4 image or device (blockfile, devmapper): never parsed by the host. */
@@ -47,7 +50,11 @@ export function rootfsSource(mounts: readonly RootfsMount[]): RootfsSource {
       return overlaySource(mount);
     case 'bind':
     case 'rbind':
-      return { kind: 'directory', dir: absolute(mount.source, 'bind source') };
+      return {
+        kind: 'directory',
+        dir: absolute(mount.source, 'bind source'),
+        isReadOnly: mount.options.includes('ro'),
+      };
     case 'ext4':
       return { kind: 'image', path: absolute(mount.source, 'ext4 source') };
     default:
@@ -76,6 +83,7 @@ function overlaySource(mount: RootfsMount): RootfsSource {
     kind: 'overlay',
     lowerDirs,
     upperDir: upperDir === undefined ? undefined : absolute(upperDir, 'overlay upperdir'),
+    namespace: mount.options.includes('userxattr') ? 'user' : 'trusted',
   };
 }
 

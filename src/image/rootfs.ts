@@ -1,11 +1,13 @@
-import { access, mkdir, readdir, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { closeSync, futimesSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { SquibError } from '../base/errors.ts';
-import { flattenDirectories, makeScratch } from './mke2fs.ts';
+import { convert, type ImagePlace } from './conversion.ts';
+import { openImage } from './image-file.ts';
 import { type RootfsMount, rootfsSource } from './mounts.ts';
+import { planRootfs, type RootfsPlan, requireSources } from './rootfs-plan.ts';
 
-/** Part of every cached image's name: a change of the image format makes old ones unfound. */
-const IMAGE_VERSION = 1;
+/** Images of layers whose directory cannot be written. What VMs use is never removed for the bound. */
+const SHARED_IMAGES = { dir: '/var/lib/squib/cache', bytesMax: 20 * 2 ** 30 };
 
 export interface RootfsRequest {
   /** What containerd put into Create. */
@@ -14,6 +16,9 @@ export interface RootfsRequest {
   readonly scratchBytes: number;
   /** A directory of this container alone, for what has no better place; made when missing. */
   readonly workDir: string;
+  /** The program that makes images, run by this process's Node: cmd/convert.ts or its bundle. */
+  readonly converter: string;
+  readonly shared?: NonNullable<ImagePlace['shared']>;
 }
 
 /** The block devices that are a container's root. */
@@ -30,90 +35,82 @@ export interface Rootfs {
  * Turns containerd's rootfs mounts into block devices. The read-only image of an overlay lies
  * beside the top-most layer's directory, made once for all containers of that image; the scratch
  * lies beside the writable directory, so that both go when containerd removes the snapshot and a
- * container that starts again finds its data.
+ * container that starts again finds its data. Where both are there already no process is started.
  */
 export async function prepareRootfs(request: RootfsRequest): Promise<Rootfs> {
   const source = rootfsSource(request.mounts);
-  await mkdir(request.workDir, { recursive: true, mode: 0o700 });
-  switch (source.kind) {
-    case 'image':
-      return { lower: undefined, upper: await existing(source.path), release: async () => {} };
-    case 'directory':
-      return privateRootfs([source.dir], undefined, request);
-    case 'overlay': {
-      const { lowerDirs, upperDir } = source;
-      const snapshots = snapshotOf(lowerDirs[0] as string);
-      const active = upperDir === undefined ? undefined : snapshotOf(upperDir);
-      if (!snapshots || !active) return privateRootfs(lowerDirs, upperDir, request);
-      const [lower, upper] = await settleAll([
-        cachedImage(lowerDirs, join(snapshots, `.squib-${IMAGE_VERSION}.ext4`)),
-        scratch(join(active, '.squib-scratch.ext4'), request.scratchBytes, upperDir),
-      ]);
-      return { lower, upper, release: async () => {} };
-    }
+  if (source.kind === 'image') {
+    requireSources([source.path]);
+    return { lower: undefined, upper: source.path, release: async () => {} };
   }
-}
-
-/** The snapshot's own directory, when the path is `<snapshotter root>/snapshots/<id>/fs`. */
-function snapshotOf(layerDir: string): string | undefined {
-  const snapshot = dirname(layerDir);
-  return basename(layerDir) === 'fs' && basename(dirname(snapshot)) === 'snapshots' ? snapshot : undefined;
-}
-
-async function privateRootfs(
-  lowerDirs: readonly string[],
-  upperDir: string | undefined,
-  request: RootfsRequest,
-): Promise<Rootfs> {
-  const lowerPath = join(request.workDir, 'rootfs.ext4');
-  const upperPath = join(request.workDir, 'scratch.ext4');
-  const release = async () => {
-    await rm(lowerPath, { force: true });
-    await rm(upperPath, { force: true });
+  const { workDir, shared = SHARED_IMAGES } = request;
+  const plan = planRootfs(source, { workDir, shared });
+  mkdirSync(workDir, { recursive: true, mode: 0o700 });
+  // Both or the first failure, but never while one of them still runs.
+  const work = [readyImage(plan, request.converter), readyScratch(plan, request)] as const;
+  const [image] = await Promise.allSettled(work);
+  const release = () => {
+    if (image.status === 'fulfilled') image.value.release();
+    const paths = [...plan.imagePlaces.map((place) => place.path), plan.scratchPath];
+    for (const path of paths) if (dirname(path) === workDir) rmSync(path, { force: true });
   };
   try {
-    const [lower, upper] = await settleAll([
-      cachedImage(lowerDirs, lowerPath),
-      scratch(upperPath, request.scratchBytes, upperDir),
-    ]);
-    return { lower, upper, release };
-  } catch (error) {
-    await release();
-    throw error;
+    const [{ path: lower }] = await Promise.all(work);
+    return { lower, upper: plan.scratchPath, release: async () => release() };
+  } catch (thrown) {
+    release();
+    throw thrown;
   }
 }
 
-/** Both or the first failure, but never while one of them still runs. */
-async function settleAll<A, B>(work: [Promise<A>, Promise<B>]): Promise<[A, B]> {
-  await Promise.allSettled(work);
-  return Promise.all(work);
+interface ReadyImage {
+  readonly path: string;
+  release(): void;
 }
 
-async function cachedImage(lowerDirs: readonly string[], path: string): Promise<string> {
-  if (await isThere(path)) return path;
-  await Promise.all(lowerDirs.map(existing));
-  await flattenDirectories(lowerDirs, path);
-  return path;
+async function readyImage(plan: RootfsPlan, converter: string): Promise<ReadyImage> {
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const ready = findImage(plan);
+    if (ready) return ready;
+    requireSources(plan.layers);
+    const { layers, directories, namespace, uuid, imagePlaces: places } = plan;
+    await convert(converter, { kind: 'image', layers, directories, namespace, uuid, places });
+  }
+  const paths = plan.imagePlaces.map((place) => place.path).join(', ');
+  throw new SquibError('aborted', `the image was made and is not there (${paths}): somebody removes it`);
 }
 
-async function scratch(path: string, bytes: number, upperDir: string | undefined): Promise<string> {
-  if (await isThere(path)) return path;
-  const content = upperDir !== undefined && (await readdir(upperDir)).length > 0 ? upperDir : undefined;
-  await makeScratch(path, bytes, content);
-  return path;
+/** A conversion that succeeded is found at once, unless somebody deleted it in that moment. */
+const ATTEMPTS_MAX = 3;
+
+function findImage({ imagePlaces, uuid }: RootfsPlan): ReadyImage | undefined {
+  for (const { path, shared } of imagePlaces) {
+    const fd = openImage(path, uuid);
+    if (fd === undefined) continue;
+    if (!shared) {
+      closeSync(fd);
+      return { path, release: () => {} };
+    }
+    // Open, it is not evicted; its time says when it was last of use.
+    const now = Date.now() / 1000;
+    futimesSync(fd, now, now);
+    return { path, release: () => closeSync(fd) };
+  }
+  return undefined;
 }
 
-async function isThere(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
-}
-
-async function existing(path: string): Promise<string> {
-  if (await isThere(path)) return path;
-  throw new SquibError(
-    'not-found',
-    `rootfs source "${path}" does not exist: the snapshot is gone or was never unpacked`,
-  );
+async function readyScratch(plan: RootfsPlan, request: RootfsRequest): Promise<void> {
+  const { scratchPath: path, upperDir, namespace } = plan;
+  if (statSync(path, { throwIfNoEntry: false })) return;
+  const bytes = request.scratchBytes;
+  if (upperDir !== undefined) {
+    requireSources([upperDir]);
+    if (readdirSync(upperDir).length > 0) {
+      await convert(request.converter, { kind: 'scratch', path, bytes, upperDir, namespace });
+      return;
+    }
+  }
+  // An empty one takes milliseconds: no process is worth it.
+  const { createScratch } = await import('./ext4/scratch.ts');
+  createScratch(path, bytes);
 }

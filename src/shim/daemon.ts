@@ -22,6 +22,8 @@ export interface DaemonOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly createEngine: (config: Config, logger: FifoLogger) => Engine;
   readonly bootSource: (config: Config) => BootSource;
+  /** The program that makes images: cmd/convert.ts or its bundle. */
+  readonly imageConverter: string;
 }
 
 /**
@@ -62,6 +64,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
       eventsAddress: eventsAddress(env, input),
       engine: options.createEngine(config, logger),
       boot: options.bootSource(config),
+      imageConverter: options.imageConverter,
     });
     // The boot is the longest part of a container's start: everything else happens beside it.
     server.boot();

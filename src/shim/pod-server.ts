@@ -35,6 +35,7 @@ export interface PodServerOptions {
   readonly eventsAddress: string;
   readonly engine: Engine;
   readonly boot: BootSource;
+  readonly imageConverter: string;
 }
 
 /** One pod with the socket that containerd drives it by, and its orderly end. */
@@ -67,11 +68,12 @@ export class PodServer {
 
   /** Starts the VM, and knows the verbs; comes before `listen`. */
   boot(): void {
-    const { flags, config, logger, address } = this.#options;
+    const { flags, config, logger, address, imageConverter } = this.#options;
     const pod = new Pod({
       id: flags.id,
       address,
       scratchBytes: config.scratchMib * 2 ** 20,
+      imageConverter,
       events: this.#events,
       logger,
       timeline: this.#timeline,

@@ -18,6 +18,8 @@ export interface PodOptions {
   /** What containerd dials, as `start` answered it: unix:///path. */
   readonly address: string;
   readonly scratchBytes: number;
+  /** The program that makes images. */
+  readonly imageConverter: string;
   readonly events: EventQueue;
   readonly logger: Logger;
   readonly timeline: Timeline;

@@ -8,7 +8,10 @@ import type { Duplex } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { withDeadline } from '../../src/base/deadline.ts';
 import { silentLogger } from '../../src/base/log.ts';
-import { flattenDirectories, makeScratch } from '../../src/image/mke2fs.ts';
+import { flattenDirectories } from '../../src/image/directory/flatten.ts';
+import { Libc } from '../../src/image/directory/libc.ts';
+import { createExt4Image } from '../../src/image/ext4/image.ts';
+import { createScratch } from '../../src/image/ext4/scratch.ts';
 import { AGENT_METHODS, AGENT_SERVICE, type Event } from '../../src/proto/agent.ts';
 import type { Init, MessageOf } from '../../src/proto/codec.ts';
 import { Client } from '../../src/ttrpc/client.ts';
@@ -161,14 +164,14 @@ export class RealGuest {
     );
     await add(root);
     const image = `${root}.ext4`;
-    await flattenDirectories([root], image);
+    makeImage(root, image);
     return await this.plug(image, true);
   }
 
   /** An empty writable disk; gives its serial. */
   async upper(): Promise<string> {
     const image = join(this.dir, `upper-${this.#disk}.ext4`);
-    await makeScratch(image, SCRATCH_BYTES, undefined);
+    createScratch(image, SCRATCH_BYTES);
     return await this.plug(image, false);
   }
 
@@ -209,6 +212,15 @@ export class RealGuest {
     await this.vm.stop();
     await rm(this.dir, { recursive: true, force: true });
   }
+}
+
+const libc = await Libc.load();
+
+function makeImage(root: string, path: string): void {
+  const builder = createExt4Image(path, { uuid: new Uint8Array(16) });
+  const request = { kind: 'plain', layers: [root], namespace: 'trusted' } as const;
+  flattenDirectories(builder, builder.tree.root, request, libc);
+  builder.finish();
 }
 
 /** Capabilities that containerd gives by default. */

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { runDaemon } from '../../src/shim/daemon.ts';
 import { parseFlags } from '../../src/shim/flags.ts';
 import { FakeEngine } from './engine.ts';
@@ -10,4 +11,5 @@ void runDaemon({
   env: process.env,
   createEngine: () => new FakeEngine({ mute: mode === 'mute', failLaunch: mode === 'fail' }),
   bootSource: () => ({ kernelImagePath: '/kernel', initrdPath: '/initramfs', bootArgs: '' }),
+  imageConverter: resolve(import.meta.dirname, '../../cmd/convert.ts'),
 });

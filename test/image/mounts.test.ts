@@ -29,19 +29,35 @@ test('reads the overlay snapshotter, top-most layer first', () => {
     kind: 'overlay',
     lowerDirs: ['/s/2/fs', '/s/1/fs'],
     upperDir: '/s/3/fs',
+    namespace: 'trusted',
+  });
+  const rootless = rootfsSource(overlay('userxattr', 'lowerdir=/s/1/fs'));
+  assert.deepEqual(rootless, {
+    kind: 'overlay',
+    lowerDirs: ['/s/1/fs'],
+    upperDir: undefined,
+    namespace: 'user',
   });
 });
 
 test('a backslash keeps a colon, a backslash and a comma literal', () => {
   const source = rootfsSource(overlay('lowerdir=/a\\:b:/c\\\\:/d\\,e', 'upperdir=/u\\:v'));
-  assert.deepEqual(source, { kind: 'overlay', lowerDirs: ['/a:b', '/c\\', '/d,e'], upperDir: '/u:v' });
+  assert.deepEqual(source, {
+    kind: 'overlay',
+    lowerDirs: ['/a:b', '/c\\', '/d,e'],
+    upperDir: '/u:v',
+    namespace: 'trusted',
+  });
 });
 
 test('a bind is a directory, an ext4 is an image', () => {
   assert.deepEqual(rootfsSource([{ type: 'rbind', source: '/r', options: ['rbind', 'rw'] }]), {
     kind: 'directory',
     dir: '/r',
+    isReadOnly: false,
   });
+  const view = rootfsSource([{ type: 'bind', source: '/r', options: ['ro', 'rbind'] }]);
+  assert.deepEqual(view, { kind: 'directory', dir: '/r', isReadOnly: true });
   assert.deepEqual(rootfsSource([{ type: 'ext4', source: '/dev/mapper/x', options: ['rw'] }]), {
     kind: 'image',
     path: '/dev/mapper/x',

@@ -104,6 +104,7 @@ async function plugDisks(
     mounts: request.rootfs.length > 0 ? request.rootfs : rootOf(spec, request.bundle),
     scratchBytes: pod.options.scratchBytes,
     workDir: join(request.bundle, 'work', 'squib'),
+    converter: pod.options.imageConverter,
   });
   preparing.then(
     () => pod.timeline.mark('image'),
