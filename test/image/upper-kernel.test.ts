@@ -28,7 +28,7 @@ ln -s "$(printf 'x%.0s' $(seq 1 200))" srv/long
 mkfifo srv/pipe
 truncate -s 20M srv/sparse
 printf tail >> srv/sparse
-dd if=/dev/urandom of=srv/big bs=64k count=40 2>/dev/null
+seq 1 400000 > srv/big
 i=0; while [ $i -lt 900 ]; do : > srv/a/f$i; i=$((i+1)); done
 i=0; while [ $i -lt 850 ]; do rm srv/a/f$i; i=$((i+1)); done
 chown 1000:100000 srv/a
@@ -111,8 +111,7 @@ test("what the kernel's overlayfs wrote to a scratch is what it writes to a dire
   const upperDir = join(dir, 'snapshot/fs');
   const stats = await fillUpper({ scratch, upperDir, bytesMax: 64 << 20 });
   assert.ok(stats && stats.whiteouts >= 3);
-  const strip = (text: string) => text.replace(/^(srv\/big 0o104755 0 0 0 \d+) [0-9a-f]{64}/m, '$1');
-  const [ours, kernels] = [described(upperDir), described(join(dir, 'host/fs'))].map(strip);
+  const [ours, kernels] = [described(upperDir), described(join(dir, 'host/fs'))];
   assert.equal(ours, kernels);
   assert.match(ours as string, /^etc\/shadow whiteout$/m);
   assert.match(ours as string, /^opt\/old 0o40755 .*trusted\.overlay\.opaque/m);
