@@ -3,8 +3,9 @@ type Cells = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<Ar
 /** Enough for a small image without growing. */
 const FIRST_CELLS = 1024;
 
-/** What a growing column may waste; growing moves pages, it seldom copies them. */
+/** What a large column may waste; growing one moves pages, it seldom copies them. */
 const GROWTH = 1.15;
+const LARGE_CELLS = 1 << 16;
 
 /**
  * One field of many records as a growing typed array: off the JavaScript heap, and a record costs
@@ -25,8 +26,8 @@ export class Column<T extends Cells> {
     const { cells } = this;
     if (count <= cells.length) return;
     // A transfer frees the old memory at once, or moves it by remapping pages, without any garbage.
-    const grown = Math.max(count, Math.ceil(cells.length * GROWTH)) * cells.BYTES_PER_ELEMENT;
-    this.cells = this.#over(cells.buffer.transfer(grown));
+    const grown = Math.ceil(cells.length * (cells.length < LARGE_CELLS ? 2 : GROWTH));
+    this.cells = this.#over(cells.buffer.transfer(Math.max(count, grown) * cells.BYTES_PER_ELEMENT));
   }
 }
 

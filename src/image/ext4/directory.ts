@@ -16,9 +16,11 @@ import {
 const LINEAR_BLOCKS_MAX = 2;
 /** Leaves that two levels of index reach. */
 const LEAVES_MAX = HTREE_ROOT_ENTRIES_MAX * HTREE_NODE_ENTRIES_MAX;
-
+/** "." and "..". */
+const DOTS_BYTES = 24;
 const DOT = new Uint8Array([0x2e]);
 const DOT_DOT = new Uint8Array([0x2e, 0x2e]);
+const DIRECTORY_TYPE = 2;
 
 /** What directories are written with. */
 export interface DirectoryTarget {
@@ -30,49 +32,62 @@ export interface DirectoryTarget {
   readonly hash: NameHash;
 }
 
-/** Writes a directory's blocks. @returns whether it has an index. */
+/**
+ * Writes a directory's blocks: in the order of the names, or with an index over their hashes.
+ * @returns whether it has an index.
+ */
 export function writeDirectory(target: DirectoryTarget, node: NodeId): boolean {
-  const packer = new LeafPacker();
-  const self = target.inodes[node] as number;
-  const parent = target.inodes[target.tree.parent(node)] as number;
-  packer.add(self, 2, DOT);
-  packer.add(parent, 2, DOT_DOT);
-  const linear: Uint8Array[] = [];
-  for (const child of target.tree.children(node)) {
-    const name = Buffer.from(child.name, 'latin1');
-    const full = packer.add(
-      target.inodes[child.node] as number,
-      direntType(target.tree.mode(child.node)),
-      name,
-    );
-    if (full) linear.push(full.slice());
-    if (linear.length >= LINEAR_BLOCKS_MAX) return writeIndexed(target, node);
+  const { tree } = target;
+  const entries = tree.entries(node);
+  let bytes = DOTS_BYTES;
+  for (const entry of entries) bytes += direntBytes(tree.entryName(entry).length);
+  if (bytes > LINEAR_BLOCKS_MAX * BLOCK_BYTES) {
+    writeIndexed(target, node, entries);
+    return true;
   }
-  linear.push(packer.finish());
-  const bytes = linear.length === 1 ? (linear[0] as Uint8Array) : Buffer.concat(linear);
-  target.data.place(node, target.data.writeMetadata(bytes), bytes.length);
+  const blocks: Uint8Array[] = [];
+  let packer = new Packer(target, node);
+  packer.addDots();
+  for (const entry of entries) {
+    if (packer.add(entry)) continue;
+    blocks.push(packer.finish());
+    packer = new Packer(target, node);
+    packer.add(entry);
+  }
+  blocks.push(packer.finish());
+  const all = blocks.length === 1 ? (blocks[0] as Uint8Array) : Buffer.concat(blocks);
+  target.data.place(node, target.data.writeMetadata(all), all.length);
   return false;
 }
 
-/** Fills blocks with entries from the front; the last entry of each reaches to the block's end. */
-class LeafPacker {
+/** Fills one block with entries from the front; the last reaches to the block's end. */
+class Packer {
+  readonly #target: DirectoryTarget;
+  readonly #node: NodeId;
   readonly #block = new Uint8Array(BLOCK_BYTES);
   #end = 0;
   #last = 0;
 
-  /** @returns the block before, a view until the next call, if the entry began a new one. */
-  add(inode: number, type: number, name: Uint8Array): Uint8Array | undefined {
+  constructor(target: DirectoryTarget, node: NodeId) {
+    this.#target = target;
+    this.#node = node;
+  }
+
+  addDots(): void {
+    const { inodes, tree } = this.#target;
+    this.#put(inodes[this.#node] as number, DIRECTORY_TYPE, DOT, 12);
+    this.#put(inodes[tree.parent(this.#node)] as number, DIRECTORY_TYPE, DOT_DOT, 12);
+  }
+
+  /** @returns false if the block has no room for it. */
+  add(entry: number): boolean {
+    const { tree, inodes } = this.#target;
+    const name = tree.entryName(entry);
     const length = direntBytes(name.length);
-    let full: Uint8Array | undefined;
-    if (this.#end + length > BLOCK_BYTES) {
-      full = this.finish().slice();
-      this.#block.fill(0);
-      this.#end = 0;
-    }
-    encodeDirent({ inode, length, type, name }, this.#block, this.#end);
-    this.#last = this.#end;
-    this.#end += length;
-    return full;
+    if (this.#end + length > BLOCK_BYTES) return false;
+    const node = tree.entryNode(entry);
+    this.#put(inodes[node] as number, direntType(tree.mode(node)), name, length);
+    return true;
   }
 
   finish(): Uint8Array {
@@ -81,95 +96,81 @@ class LeafPacker {
     this.#block[this.#last + 5] = stretched >> 8;
     return this.#block;
   }
+
+  #put(inode: number, type: number, name: Uint8Array, length: number): void {
+    encodeDirent({ inode, length, type, name }, this.#block, this.#end);
+    this.#last = this.#end;
+    this.#end += length;
+  }
 }
 
-/** The children of a directory in the order of their names' hashes. */
-interface HashedChildren {
-  readonly nodes: Uint32Array;
-  readonly hashes: Uint32Array;
-  /** Positions in the two above, by hash, then by name. */
-  readonly order: Uint32Array;
-}
-
-function writeIndexed(target: DirectoryTarget, node: NodeId): boolean {
-  const { tree, data, file } = target;
-  const names = [...tree.children(node)];
-  const children = hashChildren(names, target.hash);
-  const leaves = packLeaves(names, children);
-  const indexBlocks =
-    leaves.length > HTREE_ROOT_ENTRIES_MAX ? Math.ceil(leaves.length / HTREE_NODE_ENTRIES_MAX) : 0;
+function writeIndexed(target: DirectoryTarget, node: NodeId, entries: Uint32Array): void {
+  const { tree, data, file, inodes } = target;
+  const hashes = hashOrder(target, entries);
+  const leaves = packLeaves(tree, entries, hashes);
   if (leaves.length > LEAVES_MAX)
-    throw new SquibError(
-      'resource-exhausted',
-      `a directory of ${names.length} entries: more than an index holds`,
-    );
-  const blocks = 1 + indexBlocks + leaves.length;
+    throw new SquibError('resource-exhausted', `a directory of ${entries.length} entries: its index is full`);
+  const levels = leaves.length > HTREE_ROOT_ENTRIES_MAX ? 1 : 0;
+  const innerBlocks = levels * Math.ceil(leaves.length / HTREE_NODE_ENTRIES_MAX);
+  const blocks = 1 + innerBlocks + leaves.length;
   const start = data.metadataBlocks(blocks);
   file.seek(start);
-  const entries = leaves.map(({ hash }, i) => ({ hash, block: 1 + indexBlocks + i }));
-  const [top, inner] = indexBlocks === 0 ? [entries, []] : innerBlocks(entries);
-  const self = target.inodes[node] as number;
-  const parent = target.inodes[tree.parent(node)] as number;
-  file.append(encodeHtreeRoot(self, parent, indexBlocks === 0 ? 0 : 1, top));
-  for (const block of inner) file.append(encodeHtreeNode(block));
+  const bottom = leaves.map(({ hash }, i) => ({ hash, block: 1 + innerBlocks + i }));
+  const inner = levels === 0 ? [] : chunks(bottom);
+  const top = inner.map((part, i) => ({ hash: (part[0] as HtreeEntry).hash, block: 1 + i }));
+  const self = inodes[node] as number;
+  const parent = inodes[tree.parent(node)] as number;
+  file.append(encodeHtreeRoot(self, parent, levels, levels === 0 ? bottom : top));
+  for (const part of inner) file.append(encodeHtreeNode(part));
   leaves.forEach(({ first }, i) => {
-    const end = leaves[i + 1]?.first ?? names.length;
-    const packer = new LeafPacker();
-    for (let at = first; at < end; at++) {
-      const child = names[children.order[at] as number] as (typeof names)[number];
-      const inode = target.inodes[child.node] as number;
-      packer.add(inode, direntType(tree.mode(child.node)), Buffer.from(child.name, 'latin1'));
-    }
+    const end = leaves[i + 1]?.first ?? entries.length;
+    const packer = new Packer(target, node);
+    for (let at = first; at < end; at++) packer.add(entries[at] as number);
     file.append(packer.finish());
   });
   data.place(node, start, blocks * BLOCK_BYTES);
-  return true;
 }
 
-function hashChildren(names: readonly { name: string; node: NodeId }[], hash: NameHash): HashedChildren {
-  const nodes = new Uint32Array(names.length);
-  const hashes = new Uint32Array(names.length);
-  names.forEach(({ name, node }, i) => {
-    nodes[i] = node;
-    hashes[i] = hash(Buffer.from(name, 'latin1'));
+/** Brings the entries, which come by name, into the order of their hashes. @returns the hashes. */
+function hashOrder({ tree, hash }: DirectoryTarget, entries: Uint32Array): Uint32Array {
+  const byName = entries.slice();
+  const unsorted = new Uint32Array(entries.length);
+  byName.forEach((entry, i) => {
+    unsorted[i] = hash(tree.entryName(entry));
   });
-  const order = new Uint32Array(names.length).map((_, i) => i);
-  order.sort((a, b) => (hashes[a] as number) - (hashes[b] as number) || a - b);
-  return { nodes, hashes, order };
+  const order = new Uint32Array(entries.length).map((_, i) => i);
+  order.sort((a, b) => (unsorted[a] as number) - (unsorted[b] as number) || a - b);
+  order.forEach((from, to) => {
+    entries[to] = byName[from] as number;
+  });
+  return order.map((from) => unsorted[from] as number);
 }
 
 interface Leaf {
-  /** Position in the order of its first entry. */
+  /** Position of its first entry. */
   readonly first: number;
   /** For the index: with the lowest bit set if the leaf before ends with the same hash. */
   readonly hash: number;
 }
 
-function packLeaves(names: readonly { name: string }[], { order, hashes }: HashedChildren): Leaf[] {
+function packLeaves(tree: Tree, entries: Uint32Array, hashes: Uint32Array): Leaf[] {
   const leaves: Leaf[] = [];
   let used = BLOCK_BYTES;
-  let previous = -1;
-  order.forEach((child, at) => {
-    const length = direntBytes((names[child] as { name: string }).name.length);
-    const hash = hashes[child] as number;
+  for (let at = 0; at < entries.length; at++) {
+    const length = direntBytes(tree.entryName(entries[at] as number).length);
     if (used + length > BLOCK_BYTES) {
-      leaves.push({ first: at, hash: hash === previous ? hash + 1 : hash });
+      const hash = hashes[at] as number;
+      leaves.push({ first: at, hash: at > 0 && hashes[at - 1] === hash ? hash + 1 : hash });
       used = 0;
     }
     used += length;
-    previous = hash;
-  });
+  }
   return leaves;
 }
 
-/** Blocks between root and leaves: block 1 + i of the directory is the i-th. */
-function innerBlocks(entries: readonly HtreeEntry[]): [HtreeEntry[], HtreeEntry[][]] {
-  const top: HtreeEntry[] = [];
-  const inner: HtreeEntry[][] = [];
-  for (let at = 0; at < entries.length; at += HTREE_NODE_ENTRIES_MAX) {
-    const part = entries.slice(at, at + HTREE_NODE_ENTRIES_MAX);
-    top.push({ hash: (part[0] as HtreeEntry).hash, block: 1 + inner.length });
-    inner.push(part);
-  }
-  return [top, inner];
+function chunks(entries: readonly HtreeEntry[]): HtreeEntry[][] {
+  const parts: HtreeEntry[][] = [];
+  for (let at = 0; at < entries.length; at += HTREE_NODE_ENTRIES_MAX)
+    parts.push(entries.slice(at, at + HTREE_NODE_ENTRIES_MAX));
+  return parts;
 }

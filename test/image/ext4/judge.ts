@@ -14,6 +14,7 @@ export function fsck(image: string): void {
 export function debugfs(image: string, command: string): string {
   const options = {
     encoding: 'utf8',
+    maxBuffer: 1 << 30,
     stdio: ['ignore', 'pipe', 'ignore'],
   } satisfies ExecFileSyncOptionsWithStringEncoding;
   return execFileSync('debugfs', ['-R', command, image], options);
@@ -43,19 +44,15 @@ export const noMounts: string | undefined =
 
 /** Mounts the image in a mount namespace of its own and runs a shell script in it. */
 export function inMounted(image: string, script: string, options = 'ro'): string {
-  const run = [
-    'unshare -m --propagation private sh -euc',
-    `'mkdir "$1.d"; mount -o loop,${options} "$1" "$1.d"; cd "$1.d"; set +e; sh -euc "$2"; rc=$?; cd /`,
-    `umount "$1.d"; rmdir "$1.d"; exit $rc' sh "$1" "$2"`,
-  ]
-    .join('; ')
-    .replace('-euc; ', '-euc ');
+  const inside =
+    'mkdir "$1.d"; mount -o "loop,$3" "$1" "$1.d"; cd "$1.d"; set +e; sh -euc "$2"; rc=$?; cd /; umount "$1.d"; rmdir "$1.d"; exit $rc';
+  const unshare = ['-m', '--propagation', 'private', 'sh', '-euc', inside, 'sh', image, script, options];
   const settings = {
     encoding: 'utf8',
     maxBuffer: 1 << 30,
     stdio: ['ignore', 'pipe', 'pipe'],
   } satisfies ExecFileSyncOptionsWithStringEncoding;
-  return execFileSync('sh', ['-euc', run, 'sh', image, script], settings);
+  return execFileSync('unshare', unshare, settings);
 }
 
 /** Every file of the mounted image, the root as ".", by path. */
