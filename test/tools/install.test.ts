@@ -22,9 +22,13 @@ import { fileURLToPath } from 'node:url';
 const tools = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'tools');
 const BUILT = [
   'cmd/containerd-shim-squib-v1',
+  'cmd/squib',
   'node_modules/node/bin/node',
   'build/dist/shim.cjs',
   'build/dist/delete.cjs',
+  'build/dist/koffi.node',
+  'build/dist/squib.cjs',
+  'build/dist/convert.cjs',
   'build/dist/pino.cjs',
   'build/dist/smol-toml.cjs',
   'build/native/jail',
@@ -36,10 +40,13 @@ const BUILT = [
 ];
 const INSTALLED = [
   'bin/containerd-shim-squib-v1',
+  'bin/squib',
+  'lib/squib/convert.cjs',
   'lib/squib/delete.cjs',
   'lib/squib/guest/initramfs',
   'lib/squib/guest/vmlinux',
   'lib/squib/jail',
+  'lib/squib/koffi.node',
   'lib/squib/kvm-probe',
   'lib/squib/manifest',
   'lib/squib/node',
@@ -47,6 +54,7 @@ const INSTALLED = [
   'lib/squib/pino.cjs',
   'lib/squib/shim.cjs',
   'lib/squib/smol-toml.cjs',
+  'lib/squib/squib.cjs',
   'share/squib/LICENSE',
   'share/squib/config.toml',
 ];

@@ -12,6 +12,7 @@ import {
   type OptionHelp,
 } from './command.ts';
 import { COMMIT } from './commit.ts';
+import { CONVERT } from './convert.ts';
 import { EXPORT } from './export.ts';
 import { LS } from './ls.ts';
 import { Output } from './output.ts';
@@ -19,6 +20,7 @@ import { Progress } from './progress.ts';
 import { VERIFY } from './verify.ts';
 
 const COMMANDS: Readonly<Record<string, Command>> = {
+  convert: CONVERT,
   ls: LS,
   cat: CAT,
   export: EXPORT,
@@ -119,7 +121,7 @@ function checkOperands({ operands: names }: Command, given: readonly string[]): 
   const missing = required[given.length];
   if (missing !== undefined) throw new UsageError(`${missing} is missing`);
   const surplus = given[names.length];
-  if (surplus !== undefined && !names.at(-1)?.endsWith('...'))
+  if (surplus !== undefined && !names.some((name) => name.endsWith('...')))
     throw new UsageError(`unexpected argument "${surplus}"`);
 }
 
