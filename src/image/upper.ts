@@ -81,7 +81,7 @@ function checkSize(reader: Ext4Reader, start: Inode, { scratch, bytesMax }: Fill
   let bytes = 0;
   for (const { kind, inode, linkTo } of walk(reader, start)) {
     if (kind === 'leave' || inode.type !== 'file' || linkTo !== undefined) continue;
-    if (reader.isInline(inode)) bytes += inode.size;
+    if (inode.isInline) bytes += inode.size;
     else for (const run of reader.runs(inode)) bytes += run.bytes;
     if (bytes > bytesMax)
       throw new SquibError(

@@ -25,7 +25,7 @@ export interface SparseMap {
  * from the extents rather than kept: a file may have millions.
  */
 export function sparseMap(reader: Ext4Reader, inode: Inode, path: string): SparseMap | undefined {
-  if (reader.isInline(inode) || inode.size < HOLES_BYTES_MIN) return undefined;
+  if (inode.isInline || inode.size < HOLES_BYTES_MIN) return undefined;
   let count = 0;
   let dataBytes = 0;
   let digits = 0;

@@ -1,18 +1,11 @@
 import { SquibError } from '../../base/errors.ts';
+import { FIRST_INODE, ROOT_INODE } from './inode.ts';
 import { corrupt } from './read/corrupt.ts';
 import { blockEntries, type Entry } from './read/entries.ts';
 import { dataRuns, type Run } from './read/extents.ts';
 import { type Geometry, readGeometry } from './read/geometry.ts';
 import { ImageFile } from './read/image-file.ts';
-import {
-  BLOCK_BYTES,
-  decodeInode,
-  FLAG_EXTENTS,
-  FLAG_INLINE,
-  type Inode,
-  inodePosition,
-  ROOT_INODE,
-} from './read/inode.ts';
+import { decodeInode, type Inode, inodePosition } from './read/inode.ts';
 import { Work } from './read/work.ts';
 import { readXattrs } from './read/xattrs.ts';
 
@@ -82,7 +75,7 @@ export class Ext4Reader {
 
   /** @throws SquibError `data-loss` for one that is free, reserved, or damaged. */
   inode(number: number): Inode {
-    if (number !== ROOT_INODE && number <= RESERVED_INODES)
+    if (number !== ROOT_INODE && number < FIRST_INODE)
       throw corrupt(`inode ${number} is reserved and cannot be in a directory`);
     const { inodeSize, blockSize } = this.geometry;
     const position = inodePosition(this.#image, this.geometry, number);
@@ -96,7 +89,7 @@ export class Ext4Reader {
         'invalid-argument',
         `inode ${directory.number} is a ${directory.type}, not a directory`,
       );
-    if ((directory.flags & FLAG_INLINE) !== 0) {
+    if (directory.isInline) {
       const { block, number } = directory;
       yield* blockEntries(block.subarray(INLINE_PARENT_BYTES), number, false);
       const more = this.#inlineRest(directory);
@@ -116,12 +109,12 @@ export class Ext4Reader {
 
   /** A symlink's target as latin1. */
   target(symlink: Inode): string {
-    const { number, size, flags, block } = symlink;
+    const { number, size, block } = symlink;
     if (size === 0 || size > TARGET_BYTES_MAX)
       throw corrupt(`symlink ${number}: target of ${size} bytes; expected 1 to ${TARGET_BYTES_MAX}`);
     const bytes = Buffer.alloc(size);
-    if ((flags & (FLAG_EXTENTS | FLAG_INLINE)) === 0) {
-      if (size >= BLOCK_BYTES) throw corrupt(`symlink ${number}: ${size} bytes without a block`);
+    if (!symlink.hasExtents && !symlink.isInline) {
+      if (size >= block.length) throw corrupt(`symlink ${number}: ${size} bytes without a block`);
       bytes.set(block.subarray(0, size));
     } else {
       for (const piece of this.content(symlink)) bytes.set(piece.bytes, piece.position);
@@ -138,17 +131,12 @@ export class Ext4Reader {
 
   /** Where a file's data is, without reading it; inline data has no runs. */
   runs(inode: Inode): Generator<Run> | readonly [] {
-    return (inode.flags & FLAG_INLINE) !== 0 ? [] : this.#runs(inode);
-  }
-
-  /** True when a file's content lies in its inode. */
-  isInline(inode: Inode): boolean {
-    return (inode.flags & FLAG_INLINE) !== 0;
+    return inode.isInline ? [] : this.#runs(inode);
   }
 
   /** A file's data in ascending order. Only one `content` of a reader may be under way at a time. */
   *content(inode: Inode): Generator<Piece> {
-    if (this.isInline(inode)) {
+    if (inode.isInline) {
       const { size, block } = inode;
       const rest = this.#inlineRest(inode);
       if (size > block.length + rest.length)
@@ -216,6 +204,3 @@ export class Ext4Reader {
     return readXattrs(this.#image, this.geometry, inode).inlineData ?? new Uint8Array();
   }
 }
-
-/** 1 to 10, the root among them; 11 is lost+found by custom only. */
-const RESERVED_INODES = 10;

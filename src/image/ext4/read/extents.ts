@@ -1,15 +1,10 @@
-import { corrupt } from './corrupt.ts';
+import { decodeExtent, decodeExtentHeader, decodeExtentIndex, EXTENT_DEPTH_MAX } from '../extent.ts';
+import { corrupt, of } from './corrupt.ts';
 import type { Geometry } from './geometry.ts';
 import type { ImageFile } from './image-file.ts';
-import { FLAG_EXTENTS, type Inode } from './inode.ts';
+import type { Inode } from './inode.ts';
 import type { Work } from './work.ts';
 
-const MAGIC = 0xf30a;
-const DEPTH_MAX = 5;
-/** Header, index entry and extent alike. */
-const RECORD_BYTES = 12;
-/** A longer length marks an extent that was allocated but never written: it reads as zeroes. */
-const INITIALISED_BLOCKS_MAX = 32768;
 const FILE_BLOCKS_MAX = 2 ** 32;
 
 /** A stretch of a file that has data in the image; what lies between two of them is a hole. */
@@ -22,7 +17,7 @@ export interface Run {
 }
 
 interface Node {
-  readonly view: DataView;
+  readonly bytes: Uint8Array;
   readonly entries: number;
   readonly depth: number;
   at: number;
@@ -62,7 +57,7 @@ interface Extent {
 }
 
 function* extents(image: ImageFile, geometry: Geometry, inode: Inode, work: Work): Generator<Extent> {
-  if ((inode.flags & FLAG_EXTENTS) === 0) {
+  if (!inode.hasExtents) {
     if (inode.block.every((byte) => byte === 0)) return;
     throw corrupt(
       `inode ${inode.number} has block lists of ext2 instead of extents, which are not supported`,
@@ -75,46 +70,34 @@ function* extents(image: ImageFile, geometry: Geometry, inode: Inode, work: Work
       stack.pop();
       continue;
     }
-    const at = RECORD_BYTES * ++node.at;
+    const at = node.at++;
     if (node.depth > 0) {
-      const child = node.view.getUint32(at + 4, true) + node.view.getUint16(at + 8, true) * 2 ** 32;
-      checkBlocks(geometry, inode, child, 1);
+      const { physical } = decodeExtentIndex(node.bytes, at);
+      checkBlocks(geometry, inode, physical, 1);
       work.spend(1);
       const { blockSize } = geometry;
-      stack.push(openNode(inode, image.view(child * blockSize, blockSize).slice(), node.depth - 1));
+      stack.push(openNode(inode, image.view(physical * blockSize, blockSize).slice(), node.depth - 1));
       continue;
     }
-    const block = node.view.getUint32(at, true);
-    const length = node.view.getUint16(at + 4, true);
-    const start = node.view.getUint32(at + 8, true) + node.view.getUint16(at + 6, true) * 2 ** 32;
-    const isWritten = length <= INITIALISED_BLOCKS_MAX;
-    const count = isWritten ? length : length - INITIALISED_BLOCKS_MAX;
-    if (count === 0) throw corrupt(`inode ${inode.number}: an extent at block ${block} is empty`);
-    if (block < next || block + count > FILE_BLOCKS_MAX)
-      throw corrupt(`inode ${inode.number}: extent ${block}+${count} is not in order after ${next}`);
-    next = block + count;
-    checkBlocks(geometry, inode, start, count);
-    work.spend(count);
-    if (isWritten) yield { block, count, start };
+    const { logical, physical, blocks, unwritten } = decodeExtent(node.bytes, at);
+    if (blocks === 0) throw corrupt(`inode ${inode.number}: an extent at block ${logical} is empty`);
+    if (logical < next || logical + blocks > FILE_BLOCKS_MAX)
+      throw corrupt(`inode ${inode.number}: extent ${logical}+${blocks} is not in order after ${next}`);
+    next = logical + blocks;
+    checkBlocks(geometry, inode, physical, blocks);
+    work.spend(blocks);
+    if (!unwritten) yield { block: logical, count: blocks, start: physical };
   }
 }
 
 /** @param depth what the parent demands; undefined for the root. */
 function openNode(inode: Inode, bytes: Uint8Array, depth: number | undefined): Node {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const magic = view.getUint16(0, true);
-  if (magic !== MAGIC)
-    throw corrupt(`inode ${inode.number}: extent node with magic 0x${magic.toString(16)}, expected 0xf30a`);
-  const entries = view.getUint16(2, true);
-  const room = Math.floor(bytes.length / RECORD_BYTES) - 1;
-  if (entries > room)
-    throw corrupt(`inode ${inode.number}: extent node with ${entries} entries, at most ${room}`);
-  const own = view.getUint16(6, true);
-  if (own > DEPTH_MAX || (depth !== undefined && own !== depth))
-    throw corrupt(
-      `inode ${inode.number}: extent node of depth ${own}, expected ${depth ?? `at most ${DEPTH_MAX}`}`,
-    );
-  return { view, entries, depth: own, at: 0 };
+  const node = of(`inode ${inode.number}`, () => decodeExtentHeader(bytes));
+  if (node.depth > EXTENT_DEPTH_MAX || (depth !== undefined && node.depth !== depth)) {
+    const expected = depth ?? `at most ${EXTENT_DEPTH_MAX}`;
+    throw corrupt(`inode ${inode.number}: extent node of depth ${node.depth}, expected ${expected}`);
+  }
+  return { bytes, entries: node.entries, depth: node.depth, at: 0 };
 }
 
 function checkBlocks(geometry: Geometry, inode: Inode, start: number, count: number): void {

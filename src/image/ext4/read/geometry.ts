@@ -1,17 +1,20 @@
 import { SquibError } from '../../../base/errors.ts';
+import { GROUP_BYTES } from '../group.ts';
+import { INODE_BASE_BYTES } from '../inode.ts';
+import {
+  decodeSuperblock,
+  INCOMPAT,
+  STATE_CLEAN,
+  SUPERBLOCK_BYTES,
+  SUPERBLOCK_MAGIC,
+  SUPERBLOCK_OFFSET,
+} from '../superblock.ts';
 import { corrupt } from './corrupt.ts';
 import type { ImageFile } from './image-file.ts';
 
-const SUPERBLOCK_AT = 1024;
-const SUPERBLOCK_BYTES = 1024;
-const MAGIC = 0xef53;
-
-/** s_state: unmounted in order; errors were seen. */
-const STATE_VALID = 1;
+/** s_state: errors were seen. */
 const STATE_ERRORS = 2;
 
-const INCOMPAT_RECOVER = 0x4;
-const INCOMPAT_64BIT = 0x80;
 /**
  * What this reader understands: filetype, recover (refused on its own), extents, 64bit, flex_bg,
  * ea_inode (refused where it is used), csum_seed, largedir and inline_data.
@@ -29,7 +32,6 @@ const INCOMPAT_NAMES: Readonly<Record<number, string>> = {
 
 /** Linux on 4 KiB pages mounts nothing larger. */
 const LOG_BLOCK_SIZE_MAX = 2;
-const INODE_BYTES_MIN = 128;
 const FIRST_INODE_MIN = 10;
 
 /** The checked numbers of a superblock: every one is within what the file can hold. */
@@ -38,19 +40,12 @@ export interface Geometry {
   readonly blocks: number;
   /** Block 1 on 1 KiB blocks, else 0. */
   readonly firstDataBlock: number;
-  readonly blocksPerGroup: number;
-  readonly groups: number;
   readonly inodes: number;
   readonly inodesPerGroup: number;
   readonly inodeSize: number;
   readonly descriptorSize: number;
-  readonly freeBlocks: number;
-  readonly freeInodes: number;
-  readonly is64bit: boolean;
   /** Unmounted in order and without known errors. */
   readonly isClean: boolean;
-  /** 16 raw bytes. */
-  readonly uuid: Uint8Array;
 }
 
 /**
@@ -59,31 +54,27 @@ export interface Geometry {
  *   reader does not have, `failed-precondition` for a journal that must be replayed first.
  */
 export function readGeometry(image: ImageFile): Geometry {
-  if (image.size < SUPERBLOCK_AT + SUPERBLOCK_BYTES) {
+  if (image.size < SUPERBLOCK_OFFSET + SUPERBLOCK_BYTES) {
     throw corrupt(`"${image.path}" has ${image.size} bytes and no room for a superblock`);
   }
-  const bytes = image.view(SUPERBLOCK_AT, SUPERBLOCK_BYTES).slice();
-  const view = new DataView(bytes.buffer);
-  const u16 = (at: number) => view.getUint16(at, true);
-  const u32 = (at: number) => view.getUint32(at, true);
-  if (u16(0x38) !== MAGIC)
-    throw corrupt(`"${image.path}" is no ext4 image: magic ${hex(u16(0x38))}, expected 0xef53`);
-  checkFeatures(image.path, u32(0x4c), u32(0x60));
-  const logBlockSize = within('s_log_block_size', u32(0x18), 0, LOG_BLOCK_SIZE_MAX);
+  const superblock = decodeSuperblock(image.view(SUPERBLOCK_OFFSET, SUPERBLOCK_BYTES));
+  const { magic, revision, incompat, logBlockSize, firstDataBlock, descriptorBytes } = superblock;
+  if (magic !== SUPERBLOCK_MAGIC)
+    throw corrupt(`"${image.path}" is no ext4 image: magic ${hex(magic)}, expected 0xef53`);
+  checkFeatures(image.path, revision, incompat);
+  within('s_log_block_size', logBlockSize, 0, LOG_BLOCK_SIZE_MAX);
   const blockSize = 1024 << logBlockSize;
-  const is64bit = (u32(0x60) & INCOMPAT_64BIT) !== 0;
-  const blocks = u32(0x4) + (is64bit ? u32(0x150) * 2 ** 32 : 0);
-  within('s_blocks_count', blocks, 8, Math.floor(image.size / blockSize));
-  const firstDataBlock = within('s_first_data_block', u32(0x14), 0, 1);
+  const blocks = within('s_blocks_count', superblock.blocksCount, 8, Math.floor(image.size / blockSize));
   if (firstDataBlock !== (logBlockSize === 0 ? 1 : 0))
     throw corrupt(`superblock: first data block ${firstDataBlock} with blocks of ${blockSize}`);
-  const blocksPerGroup = within('s_blocks_per_group', u32(0x20), 8, 8 * blockSize);
+  const blocksPerGroup = within('s_blocks_per_group', superblock.blocksPerGroup, 8, 8 * blockSize);
   const groups = Math.ceil((blocks - firstDataBlock) / blocksPerGroup);
-  const inodesPerGroup = within('s_inodes_per_group', u32(0x28), 1, 8 * blockSize);
-  const inodes = within('s_inodes_count', u32(0x0), FIRST_INODE_MIN, groups * inodesPerGroup);
-  const inodeSize = u32(0x4c) === 0 ? INODE_BYTES_MIN : u16(0x58);
-  powerOfTwo('s_inode_size', inodeSize, INODE_BYTES_MIN, blockSize);
-  const descriptorSize = is64bit ? powerOfTwo('s_desc_size', u16(0xfe), 64, 1024) : 32;
+  const inodesPerGroup = within('s_inodes_per_group', superblock.inodesPerGroup, 1, 8 * blockSize);
+  const inodes = within('s_inodes_count', superblock.inodesCount, FIRST_INODE_MIN, groups * inodesPerGroup);
+  const inodeSize = revision === 0 ? INODE_BASE_BYTES : superblock.inodeBytes;
+  powerOfTwo('s_inode_size', inodeSize, INODE_BASE_BYTES, blockSize);
+  const is64bit = (incompat & INCOMPAT.bit64) !== 0;
+  const descriptorSize = is64bit ? powerOfTwo('s_desc_size', descriptorBytes, 64, 1024) : GROUP_BYTES;
   const descriptors = (firstDataBlock + 1) * blockSize + groups * descriptorSize;
   if (descriptors > blocks * blockSize)
     throw corrupt(`superblock: ${groups} group descriptors do not fit into ${blocks} blocks`);
@@ -91,17 +82,11 @@ export function readGeometry(image: ImageFile): Geometry {
     blockSize,
     blocks,
     firstDataBlock,
-    blocksPerGroup,
-    groups,
     inodes,
     inodesPerGroup,
     inodeSize,
     descriptorSize,
-    freeBlocks: u32(0xc) + (is64bit ? u32(0x158) * 2 ** 32 : 0),
-    freeInodes: u32(0x10),
-    is64bit,
-    isClean: (u16(0x3a) & (STATE_VALID | STATE_ERRORS)) === STATE_VALID,
-    uuid: bytes.slice(0x68, 0x78),
+    isClean: (superblock.state & (STATE_CLEAN | STATE_ERRORS)) === STATE_CLEAN,
   };
 }
 
@@ -115,7 +100,7 @@ function checkFeatures(path: string, revision: number, incompat: number): void {
     const shown = names.map(([, name]) => name).join(', ') || 'no name known';
     throw new SquibError('unimplemented', `"${path}" uses ext4 features ${hex(unknown)} (${shown})`);
   }
-  if ((incompat & INCOMPAT_RECOVER) !== 0) {
+  if ((incompat & INCOMPAT.recover) !== 0) {
     throw new SquibError(
       'failed-precondition',
       `"${path}" has a journal that was not replayed: it was not unmounted in order. Run e2fsck on a copy, or start its container again`,
