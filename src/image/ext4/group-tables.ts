@@ -26,38 +26,27 @@ export interface Usage {
 /** Writes bitmaps and descriptors of all groups. @returns the number of free blocks. */
 export function writeGroupTables(file: BlockFile, geometry: Geometry, usage: Usage): number {
   const { groups, inodesPerGroup, bitmaps } = geometry;
-  const lazy = usage.checksumUuid !== undefined;
+  const uuid = usage.checksumUuid;
   const descriptors = new Uint8Array(groups * GROUP_BYTES);
   const view = new DataView(descriptors.buffer);
+  const freeOf = freeByGroup(geometry, usage.free);
   let freeTotal = 0;
-  let run = 0;
   for (let group = 0; group < groups; group++) {
-    const start = group * BLOCKS_PER_GROUP;
-    const blocks = Math.min(BLOCKS_PER_GROUP, geometry.blocks - start);
-    const bitmap = filledBitmap();
-    let free = 0;
-    for (; run < usage.free.length; run++) {
-      const { start: runStart, length } = usage.free[run] as Run;
-      const from = Math.max(runStart, start);
-      const to = Math.min(runStart + length, start + blocks);
-      if (from < to) {
-        clearBits(bitmap, from - start, to - start);
-        free += to - from;
-      }
-      if (runStart + length > start + blocks) break;
-    }
+    const blocks = Math.min(BLOCKS_PER_GROUP, geometry.blocks - group * BLOCKS_PER_GROUP);
+    const runs = freeOf(group);
+    const free = runs.reduce((sum, run) => sum + run.length, 0);
     const usedInodes = Math.min(Math.max(usage.inodesUsed - group * inodesPerGroup, 0), inodesPerGroup);
-    const untouchedBlocks = lazy && free === blocks && group < groups - 1;
-    const untouchedInodes = lazy && usedInodes === 0;
-    if (!untouchedBlocks) file.writeAt(bitmap, (bitmaps + 2 * group) * BLOCK_BYTES);
+    const untouchedBlocks = uuid !== undefined && free === blocks && group < groups - 1;
+    const untouchedInodes = uuid !== undefined && usedInodes === 0;
+    const blockBitmap = bitmaps + 2 * group;
+    if (!untouchedBlocks) file.writeAt(bitmapWithout(runs), blockBitmap * BLOCK_BYTES);
     if (!untouchedInodes) {
-      const inodes = filledBitmap();
-      clearBits(inodes, usedInodes, inodesPerGroup);
-      file.writeAt(inodes, (bitmaps + 2 * group + 1) * BLOCK_BYTES);
+      const unused = { start: usedInodes, length: inodesPerGroup - usedInodes };
+      file.writeAt(bitmapWithout([unused]), (blockBitmap + 1) * BLOCK_BYTES);
     }
     const descriptor = encodeGroup({
-      blockBitmap: bitmaps + 2 * group,
-      inodeBitmap: bitmaps + 2 * group + 1,
+      blockBitmap,
+      inodeBitmap: blockBitmap + 1,
       inodeTable: geometry.inodeTable + group * tableBlocksPerGroup(geometry),
       freeBlocks: free,
       freeInodes: inodesPerGroup - usedInodes,
@@ -65,23 +54,41 @@ export function writeGroupTables(file: BlockFile, geometry: Geometry, usage: Usa
       flags:
         (untouchedBlocks ? GROUP_BLOCK_UNINIT : 0) |
         (untouchedInodes ? GROUP_INODE_UNINIT : 0) |
-        (lazy ? GROUP_ITABLE_ZEROED : 0),
-      unusedInodes: lazy ? inodesPerGroup - usedInodes : 0,
+        (uuid ? GROUP_ITABLE_ZEROED : 0),
+      unusedInodes: uuid ? inodesPerGroup - usedInodes : 0,
     });
-    descriptors.set(descriptor, group * GROUP_BYTES);
-    if (usage.checksumUuid) {
-      const sum = groupChecksum(usage.checksumUuid, group, descriptor);
-      view.setUint16(group * GROUP_BYTES + GROUP_CHECKSUM_OFFSET, sum, true);
-    }
+    const at = group * GROUP_BYTES;
+    descriptors.set(descriptor, at);
+    if (uuid) view.setUint16(at + GROUP_CHECKSUM_OFFSET, groupChecksum(uuid, group, descriptor), true);
     freeTotal += free;
   }
   file.writeAt(descriptors, BLOCK_BYTES);
   return freeTotal;
 }
 
-/** Bits behind a group's end count as used. */
-function filledBitmap(): Uint8Array {
-  return new Uint8Array(BLOCK_BYTES).fill(0xff);
+/** Cuts free runs, ascending, at the ends of groups. Groups must be asked for in order. */
+function freeByGroup(geometry: Geometry, free: readonly Run[]): (group: number) => Run[] {
+  let next = 0;
+  return (group) => {
+    const start = group * BLOCKS_PER_GROUP;
+    const end = Math.min(start + BLOCKS_PER_GROUP, geometry.blocks);
+    const runs: Run[] = [];
+    for (; next < free.length; next++) {
+      const run = free[next] as Run;
+      const from = Math.max(run.start, start);
+      const to = Math.min(run.start + run.length, end);
+      if (from < to) runs.push({ start: from - start, length: to - from });
+      if (run.start + run.length > end) break;
+    }
+    return runs;
+  };
+}
+
+/** All bits set but those of the runs: what lies behind a group's end counts as used. */
+function bitmapWithout(runs: readonly Run[]): Uint8Array {
+  const bitmap = new Uint8Array(BLOCK_BYTES).fill(0xff);
+  for (const { start, length } of runs) clearBits(bitmap, start, start + length);
+  return bitmap;
 }
 
 function clearBits(bitmap: Uint8Array, from: number, to: number): void {
