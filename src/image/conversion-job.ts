@@ -2,15 +2,15 @@ import { closeSync, readdirSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { SquibError } from '../base/errors.ts';
 import type { ConversionJob, ImagePlace } from './conversion.ts';
-import { type FlattenRequest, flattenDirectories, type ImageSink } from './directory/flatten.ts';
+import { type FlattenRequest, flattenDirectories } from './directory/flatten.ts';
 import { pathFromText } from './directory/host-path.ts';
 import { Libc } from './directory/libc.ts';
-import type { OverlayNamespace } from './directory/overlay-xattrs.ts';
-import { createExt4Image } from './ext4/image.ts';
-import { createScratch } from './ext4/scratch.ts';
+import { diskError } from './disk-error.ts';
+import { createExt4Image, type ImageBuilder } from './ext4/image.ts';
 import { evictImages, noteLayer } from './image-eviction.ts';
-import { openImage } from './image-file.ts';
+import { openImage, removeUnfinished } from './image-file.ts';
 import { withDirectoryLock } from './image-lock.ts';
+import { makeScratch } from './scratch-file.ts';
 
 type ImageJob = Extract<ConversionJob, { kind: 'image' }>;
 type ScratchJob = Extract<ConversionJob, { kind: 'scratch' }>;
@@ -65,8 +65,9 @@ function imageAt(place: ImagePlace, job: ImageJob, libc: Libc): string {
 }
 
 function buildImage(path: string, job: ImageJob, libc: Libc): void {
-  const builder = createExt4Image(path, { uuid: Buffer.from(job.uuid, 'hex') });
+  let builder: ImageBuilder | undefined;
   try {
+    builder = createExt4Image(path, { uuid: Buffer.from(job.uuid, 'hex') });
     const request: FlattenRequest = {
       kind: job.directories,
       layers: job.layers.map(pathFromText),
@@ -75,16 +76,8 @@ function buildImage(path: string, job: ImageJob, libc: Libc): void {
     flattenDirectories(builder, builder.tree.root, request, libc);
     builder.finish();
   } catch (thrown) {
-    builder.abort();
-    throw thrown;
-  }
-}
-
-/** What a conversion left that was killed: whoever has the lock is the only one at work. */
-function removeUnfinished(path: string): void {
-  const prefix = `${basename(path)}.tmp-`;
-  for (const name of readdirSync(dirname(path))) {
-    if (name.startsWith(prefix)) rmSync(join(dirname(path), name), { force: true });
+    builder?.abort();
+    throw diskError(path, thrown);
   }
 }
 
@@ -99,15 +92,8 @@ function removeSuperseded(path: string): void {
   }
 }
 
-function scratchWithContent(job: ScratchJob, libc: Libc): string {
-  const namespace: OverlayNamespace = job.namespace;
-  createScratch(job.path, job.bytes, (sink: ImageSink, target: number) => {
-    flattenDirectories(
-      sink,
-      target,
-      { kind: 'upper', layers: [pathFromText(job.upperDir)], namespace },
-      libc,
-    );
-  });
-  return job.path;
+function scratchWithContent({ path, bytes, upperDir, namespace }: ScratchJob, libc: Libc): string {
+  const request: FlattenRequest = { kind: 'upper', layers: [pathFromText(upperDir)], namespace };
+  makeScratch(path, bytes, (sink, target) => flattenDirectories(sink, target, request, libc));
+  return path;
 }

@@ -111,6 +111,6 @@ async function readyScratch(plan: RootfsPlan, request: RootfsRequest): Promise<v
     }
   }
   // An empty one takes milliseconds: no process is worth it.
-  const { createScratch } = await import('./ext4/scratch.ts');
-  createScratch(path, bytes);
+  const { makeScratch } = await import('./scratch-file.ts');
+  makeScratch(path, bytes);
 }

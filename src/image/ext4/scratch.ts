@@ -1,6 +1,6 @@
 /** The writable file system of a container: sparse, and ready in milliseconds (docs/protocol/ext4.md). */
-import { createHash } from 'node:crypto';
 import { SquibError } from '../../base/errors.ts';
+import { sha256Hex } from '../../base/sha256.ts';
 import type { DataArea } from '../data-area.ts';
 import { type NodeId, S_IFDIR, type Tree } from '../tree.ts';
 import { scratchDataStart, scratchGeometry } from './geometry.ts';
@@ -22,7 +22,7 @@ export type FillScratch = (sink: { tree: Tree; data: DataArea }, target: NodeId)
 export function createScratch(path: string, bytes: number, fill?: FillScratch): void {
   const geometry = scratchGeometry(bytes, BYTES_PER_INODE, INODE_BYTES);
   const writer = new Ext4Writer(path, {
-    uuid: createHash('sha256').update(path).digest().subarray(0, 16),
+    uuid: Buffer.from(sha256Hex(Buffer.from(path)), 'hex').subarray(0, 16),
     inodeBytes: INODE_BYTES,
     inlineData: false,
     readOnly: false,
