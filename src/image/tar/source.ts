@@ -1,4 +1,4 @@
-import { closeSync, openSync, read, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, read, readSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
@@ -20,7 +20,7 @@ const NOT_READY_MS = 2;
 
 /**
  * Pushes a source's bytes, decompressed, through a scanner to its end; what compresses it is told
- * from its first bytes. Plain tars are read with blocking calls: not for a thread that serves others.
+ * from its first bytes. Pipes are read with blocking calls, and the work between two chunks blocks: not for a thread that serves others.
  * @param pushed is told after every chunk how many bytes of tar it had.
  * @throws SquibError not-found, unimplemented (a compression that no layer has), data-loss, and
  *   what the scanner throws; the source's name is in front.
@@ -35,12 +35,13 @@ export async function scanSource(
   try {
     const first = readHead(fd);
     const compression = compressionOf(first);
-    const take = (chunk: Uint8Array): void => {
+    const take: Take = (chunk) => {
       scanner.push(chunk);
       pushed(chunk.length);
     };
-    if (compression === 'none') pump(fd, first, take);
-    else await decompress(fd, first, compression, take);
+    if (compression !== 'none') await decompress(fd, first, compression, take);
+    else if (fstatSync(fd).isFile()) await pumpFile(fd, first, take);
+    else pumpPipe(fd, first, take);
     scanner.finish();
     return compression;
   } catch (thrown) {
@@ -106,12 +107,33 @@ export function compressionOf(head: Buffer): Compression {
   throw new SquibError('unimplemented', `is ${other}; taken are tar, tar with gzip and tar with zstd`);
 }
 
-function pump(fd: number, first: Buffer, take: (chunk: Uint8Array) => void): void {
+type Take = (chunk: Uint8Array) => void;
+
+/** One chunk is read while the one before is worked on; files only: a read of one always returns. */
+async function pumpFile(fd: number, first: Buffer, take: Take): Promise<void> {
+  let [buffer, other] = [Buffer.allocUnsafeSlow(CHUNK_BYTES), Buffer.allocUnsafeSlow(CHUNK_BYTES)];
+  let reading = readAsync(fd, buffer, 0, CHUNK_BYTES, null);
+  // Its failure is met below; until then it is nobody's.
+  reading.catch(() => {});
+  try {
+    if (first.length > 0) take(first);
+    for (let n = (await reading).bytesRead; n > 0; n = (await reading).bytesRead) {
+      const chunk = buffer.subarray(0, n);
+      reading = readAsync(fd, other, 0, CHUNK_BYTES, null);
+      reading.catch(() => {});
+      [buffer, other] = [other, buffer];
+      take(chunk);
+    }
+  } finally {
+    // The descriptor must not close, and be given to something else, under the last read.
+    await reading.catch(() => {});
+  }
+}
+
+function pumpPipe(fd: number, first: Buffer, take: Take): void {
   if (first.length > 0) take(first);
   const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-  for (let n = readSome(fd, buffer); n > 0; n = readSome(fd, buffer)) {
-    take(n === buffer.length ? buffer : buffer.subarray(0, n));
-  }
+  for (let n = readSome(fd, buffer); n > 0; n = readSome(fd, buffer)) take(buffer.subarray(0, n));
 }
 
 /** Blocks even on a descriptor that somebody made non-blocking. */
@@ -130,7 +152,7 @@ async function decompress(
   fd: number,
   first: Buffer,
   compression: 'gzip' | 'zstd',
-  take: (chunk: Uint8Array) => void,
+  take: Take,
 ): Promise<void> {
   const through =
     compression === 'gzip'
