@@ -6,13 +6,16 @@ import { type Containerd, RUNC, startContainerd } from './containerd.ts';
 import { mountsBelow, processesUsing, traces } from './host-state.ts';
 
 /** The harness and the image, proven with runc, so that a failure with squib is squib's. */
+/** runc keeps its containers of all containerds in one directory: ids of runs beside each other must differ. */
+const id = (n: number) => `c${process.pid}-${n}`;
+
 let containerd: Containerd;
 before(async () => {
   containerd = await startContainerd();
 });
 after(() => containerd.close());
 
-const run = (...command: string[]) => ['run', '--rm', '--runtime', RUNC, BUSYBOX_IMAGE, 'c1', ...command];
+const run = (...command: string[]) => ['run', '--rm', '--runtime', RUNC, BUSYBOX_IMAGE, id(1), ...command];
 
 test('runc: output, error output and exit status come back', async () => {
   const result = await containerd.ctr(run('sh', '-c', 'echo out; echo err >&2; exit 7'));
@@ -42,12 +45,24 @@ test('runc: stdin is piped through and ends', async () => {
 
 test('a container outlives kill -9 of containerd, and is found again', async () => {
   const before = traces(containerd.dir);
-  const started = await containerd.ctr(['run', '-d', '--runtime', RUNC, BUSYBOX_IMAGE, 'c2', 'sleep', '100']);
+  const started = await containerd.ctr([
+    'run',
+    '-d',
+    '--runtime',
+    RUNC,
+    BUSYBOX_IMAGE,
+    id(2),
+    'sleep',
+    '100',
+  ]);
   assert.equal(started.code, 0, started.stderr);
   await containerd.kill();
   await containerd.start();
-  assert.match((await containerd.ctr(['tasks', 'ls'])).stdout, /^c2\s+\d+\s+RUNNING/m);
-  assert.ok(existsSync(containerd.bundle('c2')));
+  assert.match(
+    (await containerd.ctr(['tasks', 'ls'])).stdout,
+    new RegExp(`^${id(2)}\\s+\\d+\\s+RUNNING`, 'm'),
+  );
+  assert.ok(existsSync(containerd.bundle(id(2))));
   await containerd.removeContainers();
   assert.deepEqual(traces(containerd.dir), before);
 });
@@ -60,7 +75,7 @@ test('a ctr that does not end is killed at its deadline', async () => {
 
 test('close leaves no process, mount or directory', async () => {
   const second = await startContainerd();
-  const started = await second.ctr(['run', '-d', '--runtime', RUNC, BUSYBOX_IMAGE, 'c3', 'sleep', '100']);
+  const started = await second.ctr(['run', '-d', '--runtime', RUNC, BUSYBOX_IMAGE, id(3), 'sleep', '100']);
   assert.equal(started.code, 0, started.stderr);
   await second.close();
   assert.deepEqual(processesUsing(second.dir), []);

@@ -157,8 +157,13 @@ export class Containerd {
   }
 
   async importImage(name: string = BUSYBOX_IMAGE): Promise<void> {
+    await this.importTar(busyboxImage(name));
+  }
+
+  /** Imports an OCI layout. */
+  async importTar(layout: Uint8Array): Promise<void> {
     const tar = join(this.dir, 'image.tar');
-    writeFileSync(tar, busyboxImage(name));
+    writeFileSync(tar, layout);
     const done = await this.ctr(['image', 'import', tar]);
     rmSync(tar);
     if (done.code !== 0) throw new SquibError('internal', `ctr image import: ${done.stderr}`);

@@ -17,7 +17,8 @@ before(async () => {
 after(() => containerd.close());
 
 let serial = 0;
-const freshId = () => `c${++serial}`;
+/** runc keeps its containers of all containerds in one directory: the ids of runs beside each other must differ. */
+const freshId = () => `c${process.pid}-${++serial}`;
 
 /** `ctr run --rm` with options before the image. */
 function run(runtime: string, command: readonly string[], options: readonly string[] = []) {
