@@ -11,6 +11,7 @@ import { evictImages, noteLayer } from './image-eviction.ts';
 import { openImage, removeUnfinished } from './image-file.ts';
 import { withDirectoryLock } from './image-lock.ts';
 import { makeScratch } from './scratch-file.ts';
+import { fillUpper } from './upper.ts';
 
 type ImageJob = Extract<ConversionJob, { kind: 'image' }>;
 type ScratchJob = Extract<ConversionJob, { kind: 'scratch' }>;
@@ -24,6 +25,10 @@ const UNWRITABLE = ['EROFS', 'EACCES', 'EPERM'];
  * @throws SquibError; nothing of it is left then.
  */
 export async function runJob(job: ConversionJob): Promise<string> {
+  if (job.kind === 'commit') {
+    await fillUpper(job);
+    return job.upperDir;
+  }
   const libc = await Libc.load();
   return job.kind === 'image' ? imageAtSomePlace(job, libc) : scratchWithContent(job, libc);
 }

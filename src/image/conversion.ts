@@ -32,6 +32,14 @@ export type ConversionJob =
       /** Its content goes below `/upper`. */
       readonly upperDir: string;
       readonly namespace: OverlayNamespace;
+    }
+  | {
+      /** The way back: upper.ts. */
+      readonly kind: 'commit';
+      readonly scratch: string;
+      readonly upperDir: string;
+      readonly namespace: OverlayNamespace;
+      readonly bytesMax: number;
     };
 
 /** What it prints, as JSON. */

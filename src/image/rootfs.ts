@@ -5,6 +5,7 @@ import { convert, type ImagePlace } from './conversion.ts';
 import { openImage } from './image-file.ts';
 import { type RootfsMount, rootfsSource } from './mounts.ts';
 import { planRootfs, type RootfsPlan, requireSources } from './rootfs-plan.ts';
+import { mayHaveChanges } from './upper/changes.ts';
 
 /** Images of layers whose directory cannot be written. What VMs use is never removed for the bound. */
 const SHARED_IMAGES = { dir: '/var/lib/squib/cache', bytesMax: 20 * 2 ** 30 };
@@ -27,6 +28,11 @@ export interface Rootfs {
   readonly lower: string | undefined;
   /** A writable ext4 image. */
   readonly upper: string;
+  /**
+   * Makes the host's upper directory say what the container wrote, once no VM has `upper` any more;
+   * nothing to do where there is no such directory. @throws SquibError as `fillUpper`.
+   */
+  commit(bytesMax: number): Promise<void>;
   /** Removes what was made for this container alone; what lives with the snapshot stays. */
   release(): Promise<void>;
 }
@@ -41,7 +47,7 @@ export async function prepareRootfs(request: RootfsRequest): Promise<Rootfs> {
   const source = rootfsSource(request.mounts);
   if (source.kind === 'image') {
     requireSources([source.path]);
-    return { lower: undefined, upper: source.path, release: async () => {} };
+    return { lower: undefined, upper: source.path, commit: async () => {}, release: async () => {} };
   }
   const { workDir, shared = SHARED_IMAGES } = request;
   const plan = planRootfs(source, { workDir, shared });
@@ -56,7 +62,12 @@ export async function prepareRootfs(request: RootfsRequest): Promise<Rootfs> {
   };
   try {
     const [{ path: lower }] = await Promise.all(work);
-    return { lower, upper: plan.scratchPath, release: async () => release() };
+    return {
+      lower,
+      upper: plan.scratchPath,
+      commit: (bytesMax) => commitWrites(plan, request.converter, bytesMax),
+      release: async () => release(),
+    };
   } catch (thrown) {
     release();
     throw thrown;
@@ -113,4 +124,11 @@ async function readyScratch(plan: RootfsPlan, request: RootfsRequest): Promise<v
   // An empty one takes milliseconds: no process is worth it.
   const { makeScratch } = await import('./scratch-file.ts');
   makeScratch(path, bytes);
+}
+
+/** A container that wrote nothing costs a look. */
+async function commitWrites(plan: RootfsPlan, converter: string, bytesMax: number): Promise<void> {
+  const { scratchPath: scratch, upperDir, namespace } = plan;
+  if (upperDir === undefined || !mayHaveChanges(scratch, upperDir)) return;
+  await convert(converter, { kind: 'commit', scratch, upperDir, namespace, bytesMax });
 }

@@ -1,14 +1,12 @@
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { SquibError } from '../base/errors.ts';
 import type { Inode } from './ext4/read/inode.ts';
 import { walk } from './ext4/read/walk.ts';
 import { Ext4Reader } from './ext4/reader.ts';
+import { isEmpty, UPPER_IN_SCRATCH } from './upper/changes.ts';
 import { HostCalls } from './upper/host-calls.ts';
 import { Mirror, type MirrorStats } from './upper/mirror.ts';
-
-/** Where the guest's agent has the overlay's upper directory in a scratch image. */
-export const UPPER_IN_SCRATCH = 'upper';
 
 export interface FillOptions {
   /** The scratch image; no VM may have it mounted, or its file system is frozen. */
@@ -17,6 +15,8 @@ export interface FillOptions {
   readonly upperDir: string;
   /** More data than this is not copied. */
   readonly bytesMax: number;
+  /** How the host's overlay mount keeps its marks: `user` with the option userxattr. */
+  readonly namespace?: 'trusted' | 'user';
   /** Also takes an image that was not unmounted: one of a frozen file system. */
   readonly isFrozen?: boolean;
 }
@@ -46,34 +46,12 @@ export async function fillUpper(options: FillOptions): Promise<MirrorStats | und
   rmSync(staging, { recursive: true, force: true });
   try {
     mkdirSync(staging, { mode: 0o700 });
-    const stats = build(reader, start, calls, staging);
+    const stats = build(reader, start, calls, staging, options.namespace ?? 'trusted');
     calls.exchange(rawPath(staging), rawPath(upperDir));
     return stats;
   } finally {
     rmSync(staging, { recursive: true, force: true });
   }
-}
-
-/**
- * Tells quickly whether a fill has anything to do; in doubt, yes. Reads some blocks at most, so a
- * shim may call it.
- */
-export function mayHaveChanges(scratch: string, upperDir: string): boolean {
-  try {
-    if (readdirSync(upperDir).length > 0) return true;
-    using reader = Ext4Reader.open(scratch, LOOK_BLOCKS);
-    const start = reader.lookup(reader.root, UPPER_IN_SCRATCH);
-    return start !== undefined && !isEmpty(reader, start);
-  } catch {
-    return existsSync(scratch);
-  }
-}
-
-/** An empty directory of a fresh file system has one block. */
-const LOOK_BLOCKS = 16;
-
-function isEmpty(reader: Ext4Reader, directory: Inode): boolean {
-  return reader.entries(directory).next().done === true;
 }
 
 /** Before anything is written: a walk over all names and extents. */
@@ -91,9 +69,15 @@ function checkSize(reader: Ext4Reader, start: Inode, { scratch, bytesMax }: Fill
   }
 }
 
-function build(reader: Ext4Reader, start: Inode, calls: HostCalls, staging: string): MirrorStats {
+function build(
+  reader: Ext4Reader,
+  start: Inode,
+  calls: HostCalls,
+  staging: string,
+  namespace: 'trusted' | 'user',
+): MirrorStats {
   const root = openSync(staging, 'r');
-  const mirror = new Mirror(reader, calls, root);
+  const mirror = new Mirror(reader, calls, { root, opaque: `${namespace}.overlay.opaque` });
   try {
     for (const step of walk(reader, start)) mirror.take(step);
     return mirror.stats;

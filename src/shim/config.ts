@@ -17,6 +17,10 @@ export interface Config {
   readonly memoryMib: number;
   /** Size of a container's writable file system; the file behind it is sparse. */
   readonly scratchMib: number;
+  /** When what a container wrote goes into the host's upper directory, where commit and diff look. */
+  readonly commit: 'always' | 'pause' | 'never';
+  /** More than this is not put there. */
+  readonly commitMaxMib: number;
   /** From the VMM's start to the agent's first word. */
   readonly bootTimeoutMs: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
@@ -64,6 +68,8 @@ export const CONFIG_KEYS: Readonly<Record<string, Key>> = {
   vcpus: { field: 'vcpus', preset: 1, expected: whole(1, 64) },
   memory_mib: { field: 'memoryMib', preset: 256, expected: whole(128, 4_194_304) },
   scratch_mib: { field: 'scratchMib', preset: 8192, expected: whole(16, 16_777_216) },
+  commit: { field: 'commit', preset: 'always', expected: choice('always', 'pause', 'never') },
+  commit_max_mib: { field: 'commitMaxMib', preset: 256, expected: whole(0, 16_777_216) },
   boot_timeout_s: { field: 'bootTimeoutMs', preset: 60, expected: whole(1, 3600), unit: 1000 },
   log_level: { field: 'logLevel', preset: 'warn', expected: choice('debug', 'info', 'warn', 'error') },
   uid_base: { field: 'uidBase', preset: 0x7000_0000, expected: whole(1, 0x7fff_ffff) },

@@ -74,6 +74,8 @@ export class PodServer {
       address,
       scratchBytes: config.scratchMib * 2 ** 20,
       imageConverter,
+      // There is no pausing yet: then "pause" is "never".
+      commitBytesMax: config.commit === 'always' ? config.commitMaxMib * 2 ** 20 : undefined,
       events: this.#events,
       logger,
       timeline: this.#timeline,

@@ -20,6 +20,8 @@ export interface PodOptions {
   readonly scratchBytes: number;
   /** The program that makes images. */
   readonly imageConverter: string;
+  /** What a deleted container wrote is shown to the host up to so many bytes; undefined: never. */
+  readonly commitBytesMax: number | undefined;
   readonly events: EventQueue;
   readonly logger: Logger;
   readonly timeline: Timeline;

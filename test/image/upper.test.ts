@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { fillUpper, mayHaveChanges } from '../../src/image/upper.ts';
+import { mayHaveChanges } from '../../src/image/upper/changes.ts';
+import { fillUpper } from '../../src/image/upper.ts';
 import { makeSampleTree, mke2fs } from './ext4/sample-tree.ts';
 
 let dir: string;

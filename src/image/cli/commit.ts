@@ -13,8 +13,10 @@ export const COMMIT: Command = {
     'max-mib': { value: 'N', help: `refuse to copy more data than this (default ${MIB_DEFAULT})` },
     frozen: { help: 'the image is in use, but its file system is frozen' },
   },
-  notes:
-    'What DIRECTORY held is replaced, at once and only after all went well. Needs root. The shim calls this when a\ncontainer is deleted, so that ctr and nerdctl commit find what it wrote.',
+  notes: [
+    'What DIRECTORY held is replaced, at once and only after all went well. Needs root. The shim does the same when a',
+    'container is deleted, so that ctr and nerdctl commit find what it wrote.',
+  ].join('\n'),
   run: commit,
 };
 

@@ -21,8 +21,11 @@ export const CONVERT: Command = {
     'no-inline-data': { help: 'keep small files out of their inodes (for guests that map the device)' },
     'no-sync': { help: 'do not wait until the disk has the image' },
   },
-  notes:
-    'SOURCE is a tar (plain, gzip or zstd), "-" for one on standard input, or a directory. Several tars are the layers\nof an OCI image, several directories those of an overlay file system, the lowest first. OUT is complete or absent.\nThe same input gives the same bytes.',
+  notes: [
+    'SOURCE is a tar (plain, gzip or zstd), "-" for one on standard input, or a directory. Several tars are the layers',
+    'of an OCI image, several directories those of an overlay file system, the lowest first. OUT is complete or absent.',
+    'The same input gives the same bytes.',
+  ].join('\n'),
   run: convert,
 };
 

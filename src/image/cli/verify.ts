@@ -7,8 +7,10 @@ export const VERIFY: Command = {
   summary: 'reads everything that the image names, and lists what is wrong',
   operands: ['IMAGE'],
   options: {},
-  notes:
-    "Looks at structure as a reader needs it: extents, names, attributes, link counts, blocks that two files share.\nBitmaps and checksums are e2fsck -fn's business. Exit status 3 when something is wrong.",
+  notes: [
+    'Looks at structure as a reader needs it: extents, names, attributes, link counts, blocks that two files share.',
+    "Bitmaps and checksums are e2fsck -fn's business. Exit status 3 when something is wrong.",
+  ].join('\n'),
   run: verify,
 };
 

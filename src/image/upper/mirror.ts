@@ -6,8 +6,6 @@ import type { Step } from '../ext4/read/walk.ts';
 import type { Ext4Reader } from '../ext4/reader.ts';
 import { type HostCalls, S_IFCHR, S_IFIFO, S_IFSOCK, type XattrTarget } from './host-calls.ts';
 
-const OPAQUE = 'trusted.overlay.opaque';
-
 export interface MirrorStats {
   entries: number;
   /** Data written; holes do not count. */
@@ -40,13 +38,15 @@ export class Mirror {
   readonly #reader: Ext4Reader;
   readonly #calls: HostCalls;
   readonly #root: number;
+  readonly #opaque: string;
   readonly #levels: Level[] = [];
 
-  /** @param root an open, empty directory; stays the caller's. */
-  constructor(reader: Ext4Reader, calls: HostCalls, root: number) {
+  /** @param target `root` is an open, empty directory that stays the caller's; `opaque` an attribute's name. */
+  constructor(reader: Ext4Reader, calls: HostCalls, target: { root: number; opaque: string }) {
     this.#reader = reader;
     this.#calls = calls;
-    this.#root = root;
+    this.#root = target.root;
+    this.#opaque = target.opaque;
   }
 
   /** @throws SquibError naming the path in the image. */
@@ -88,8 +88,8 @@ export class Mirror {
       fchownSync(fd, inode.uid, inode.gid);
       fchmodSync(fd, inode.permissions);
       this.#setXattrs(target, node.xattrs);
-      if (node.isOpaque && !this.#calls.setXattr(target, OPAQUE, Buffer.from('y')))
-        throw new SquibError('failed-precondition', `the host's file system cannot hold ${OPAQUE}`);
+      if (node.isOpaque && !this.#calls.setXattr(target, this.#opaque, Buffer.from('y')))
+        throw new SquibError('failed-precondition', `the host's file system cannot hold ${this.#opaque}`);
       this.#calls.setTimes(fd, '.', inode.mtimeSeconds, inode.mtimeNanos);
     } finally {
       if (fd !== this.#root) closeSync(fd);

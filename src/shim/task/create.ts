@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { podRole } from '../../../oci/annotations.ts';
 import { parseSpec, type Spec } from '../../../oci/runtime-spec.ts';
-import { SquibError } from '../../base/errors.ts';
-import { prepareRootfs } from '../../image/rootfs.ts';
+import { describe, SquibError } from '../../base/errors.ts';
+import { prepareRootfs, type Rootfs } from '../../image/rootfs.ts';
 import { TaskCreate } from '../../proto/events.ts';
 import type { CreateTaskRequest } from '../../proto/task.ts';
 import { publishAddress } from '../bundle.ts';
@@ -113,7 +113,11 @@ async function plugDisks(
   // A machine that cannot boot ends the wait; what is prepared by then must still be released.
   const outcome = await Promise.allSettled([preparing, sandbox.agent()]);
   const rootfs = outcome[0].status === 'fulfilled' ? outcome[0].value : undefined;
-  if (rootfs) scope.add('root file system', () => rootfs.release());
+  if (rootfs) {
+    scope.add('root file system', () => rootfs.release());
+    // Runs when the disks are out of the machine, and before what it reads is removed.
+    scope.add('writes', () => commitWrites(pod, request.id, rootfs));
+  }
   for (const part of outcome) if (part.status === 'rejected') throw part.reason;
   const plug = async (path: string, isReadOnly: boolean) => {
     const serial = await sandbox.plug(path, isReadOnly);
@@ -123,6 +127,21 @@ async function plugDisks(
   const { lower, upper } = await preparing;
   const lowerSerial = lower === undefined ? '' : await plug(lower, true);
   return { lowerSerial, upperSerial: await plug(upper, false) };
+}
+
+/** The container is gone whether or not this succeeds: a commit that finds nothing has its reason in the log. */
+async function commitWrites(pod: Pod, id: string, rootfs: Rootfs): Promise<void> {
+  const { commitBytesMax } = pod.options;
+  if (commitBytesMax === undefined) return;
+  try {
+    await rootfs.commit(commitBytesMax);
+    pod.timeline.mark('committed');
+  } catch (thrown) {
+    pod.logger.warn('what the container wrote is not in its snapshot: commit and diff will not see it', {
+      container_id: id,
+      error: describe(thrown),
+    });
+  }
 }
 
 /** `ctr run --rootfs` gives no mounts: the root is the directory that the spec names. */

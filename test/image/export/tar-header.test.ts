@@ -20,7 +20,8 @@ function read(entry: Partial<TarEntry>) {
   const script = `
 import io, json, sys, tarfile
 m = tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read()), encoding='latin1').next()
-print(json.dumps(dict(name=m.name, uid=m.uid, gid=m.gid, size=m.size, mtime=m.mtime, link=m.linkname, major=m.devmajor, minor=m.devminor, mode=m.mode, pax=m.pax_headers)))`;
+fields = dict(name=m.name, uid=m.uid, gid=m.gid, size=m.size, mtime=m.mtime, link=m.linkname, mode=m.mode)
+print(json.dumps(dict(fields, major=m.devmajor, minor=m.devminor, pax=m.pax_headers)))`;
   return JSON.parse(execFileSync('python3', ['-c', script], { input: bytes, encoding: 'utf8' }));
 }
 
