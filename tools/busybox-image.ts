@@ -15,18 +15,18 @@ import { type TarEntry, ustar } from './ustar.ts';
 
 export const BUSYBOX_IMAGE = 'localhost/squib/busybox:latest';
 /** Where Debian's busybox-static puts it. */
-const BUSYBOX_PATH = '/bin/busybox';
+export const BUSYBOX_PATH = '/bin/busybox';
 /** The uid and gid of user `app` in the image. */
 export const APP_ID = 1000;
 
-const directory = (path: string, mode = 0o755, owner = 0): TarEntry => ({
+export const directory = (path: string, mode = 0o755, owner = 0): TarEntry => ({
   path: `${path}/`,
   kind: 'directory',
   mode,
   uid: owner,
   gid: owner,
 });
-const file = (path: string, data: string | Uint8Array, mode = 0o644, owner = 0): TarEntry => ({
+export const file = (path: string, data: string | Uint8Array, mode = 0o644, owner = 0): TarEntry => ({
   path,
   kind: 'file',
   mode,
@@ -107,10 +107,17 @@ function descriptor(mediaType: string, { digest, bytes }: Blob) {
   };
 }
 
-/** The whole image as a tar of an OCI layout; containerd imports it under `name`. */
-export function busyboxImage(name: string = BUSYBOX_IMAGE, path: string = BUSYBOX_PATH): Buffer {
+/**
+ * The whole image as a tar of an OCI layout; containerd imports it under `name`.
+ * @param more layers on top, bottom-most first.
+ */
+export function busyboxImage(
+  name: string = BUSYBOX_IMAGE,
+  path: string = BUSYBOX_PATH,
+  more: readonly (readonly TarEntry[])[] = [],
+): Buffer {
   const applets = execFileSync(path, ['--list']).toString().split('\n').filter(Boolean);
-  const tars = layers(readFileSync(path), applets).map((entries) => blob(ustar(entries)));
+  const tars = [...layers(readFileSync(path), applets), ...more].map((entries) => blob(ustar(entries)));
   const platform = { architecture: process.arch === 'arm64' ? 'arm64' : 'amd64', os: 'linux' };
   const config = blob(
     json({
