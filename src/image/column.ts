@@ -3,9 +3,9 @@ type Cells = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<Ar
 /** Enough for a small image without growing. */
 const FIRST_CELLS = 1024;
 
-/** What a large column may waste; growing one moves pages, it seldom copies them. */
-const GROWTH = 1.15;
-const LARGE_CELLS = 1 << 16;
+/** What a large column may waste; every growth costs page faults and may make the engine collect. */
+const GROWTH = 1.2;
+const LARGE_BYTES = 2 << 20;
 
 /**
  * One field of many records as a growing typed array: off the JavaScript heap, and a record costs
@@ -26,7 +26,7 @@ export class Column<T extends Cells> {
     const { cells } = this;
     if (count <= cells.length) return;
     // A transfer frees the old memory at once, or moves it by remapping pages, without any garbage.
-    const grown = Math.ceil(cells.length * (cells.length < LARGE_CELLS ? 2 : GROWTH));
+    const grown = Math.ceil(cells.length * (cells.byteLength < LARGE_BYTES ? 2 : GROWTH));
     this.cells = this.#over(cells.buffer.transfer(Math.max(count, grown) * cells.BYTES_PER_ELEMENT));
   }
 }

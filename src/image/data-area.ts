@@ -217,11 +217,16 @@ export class DataArea {
     return this.#free.take(blocks) ?? this.#file.allocate(blocks);
   }
 
+  /** How many `extents` gives. */
+  extentCount(node: NodeId): number {
+    const count = this.#count.cells[node] ?? 0;
+    return count === SPILLED ? 0 : count;
+  }
+
   /** Ascending by logical block; none for inline content and for what has no content. */
   *extents(node: NodeId): Generator<Extent, undefined, undefined> {
-    const count = this.#count.cells[node] ?? 0;
-    if (count === 0 || count === SPILLED) return;
-    const first = this.#first.cells[node] as number;
+    const count = this.extentCount(node);
+    const first = this.#first.cells[node] ?? 0;
     for (let i = first; i < first + count; i++) {
       yield {
         logical: this.#logical.cells[i] as number,

@@ -25,6 +25,7 @@ export interface ExtentTree {
 
 /** Whether the tree needs blocks of its own. */
 export function needsTreeBlocks(data: DataArea, node: NodeId): boolean {
+  if (data.extentCount(node) === 0) return false;
   let pieces = 0;
   for (const extent of data.extents(node)) {
     pieces += Math.ceil(extent.blocks / EXTENT_BLOCKS_MAX);

@@ -63,6 +63,8 @@ export function writeInodeTable(file: BlockFile, geometry: Geometry, contents: C
   return directories;
 }
 
+const NOTHING = new Uint8Array(0);
+
 /** What differs by the kind of a node. */
 interface Body {
   flags: number;
@@ -113,26 +115,24 @@ function linksOf({ tree, inodes, subdirectories }: Contents, node: NodeId): numb
   return links >= DIRECTORY_LINKS_MAX && inodes[node] !== ROOT_INODE ? 1 : Math.min(links, 65_535);
 }
 
+/** Its bytes may be views of the spill: valid until the next read of it. */
 function bodyOf(contents: Contents, node: NodeId, attributes: Attributes): Body {
   const type = attributes.mode & S_IFMT;
   const target = type === S_IFLNK ? (attributes.target ?? '') : '';
   if (type === S_IFLNK && target.length <= FAST_SYMLINK_BYTES_MAX) {
-    const block = new Uint8Array(INODE_BLOCK_BYTES);
-    block.set(Buffer.from(target, 'latin1'));
-    return { flags: 0, size: target.length, blocks: 0, block };
+    return { flags: 0, size: target.length, blocks: 0, block: Buffer.from(target, 'latin1') };
   }
   if (type === S_IFCHR || type === S_IFBLK) {
     const block = encodeDevice(attributes.rdevMajor ?? 0, attributes.rdevMinor ?? 0);
     return { flags: 0, size: 0, blocks: 0, block };
   }
   if (type !== S_IFREG && type !== S_IFDIR && type !== S_IFLNK)
-    return { flags: 0, size: 0, blocks: 0, block: new Uint8Array(INODE_BLOCK_BYTES) };
+    return { flags: 0, size: 0, blocks: 0, block: NOTHING };
   const content = contents.data.inline(node);
   if (content) {
-    const block = new Uint8Array(INODE_BLOCK_BYTES);
-    block.set(content.subarray(0, INODE_BLOCK_BYTES));
+    const block = content.subarray(0, INODE_BLOCK_BYTES);
     // The kernel wants the entry even if nothing is left for it.
-    const inline = inlineDataEntry(content.slice(INODE_BLOCK_BYTES));
+    const inline = inlineDataEntry(content.subarray(INODE_BLOCK_BYTES));
     return { flags: INODE_INLINE_DATA, size: content.length, blocks: 0, block, inline };
   }
   const { root, dataBlocks, treeBlocks } =

@@ -34,7 +34,7 @@ export interface Inode {
   /** Of 512 bytes each, as i_blocks counts without the huge-file flag. */
   sectors: number;
   flags: number;
-  /** 60 bytes. */
+  /** 60 bytes; fewer when encoding: zeroes follow. */
   block: Uint8Array;
   /** Block of extended attributes, 0: none. */
   xattrBlock: number;

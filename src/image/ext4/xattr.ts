@@ -87,7 +87,8 @@ export function xattrBytes(entry: XattrEntry): number {
  */
 export function encodeXattrBody(entries: readonly XattrEntry[], area: Uint8Array): void {
   viewOf(area).setUint32(0, XATTR_MAGIC, true);
-  encodeEntries(entries, area.subarray(XATTR_BODY_HEADER_BYTES), 0);
+  // A hash of 0 is none: only blocks are found by theirs.
+  encodeEntries(entries, area.subarray(XATTR_BODY_HEADER_BYTES), 0, () => 0);
 }
 
 /** A block of 4096 bytes. @param entries sorted by `compareXattrs`; they must fit. */
@@ -98,14 +99,19 @@ export function encodeXattrBlock(entries: readonly XattrEntry[], references: num
   view.setUint32(4, references, true);
   view.setUint32(8, 1, true);
   let hash = 0;
-  for (const entryHash of encodeEntries(entries, block, XATTR_BLOCK_HEADER_BYTES))
-    hash = (hash << 16) ^ (hash >>> 16) ^ entryHash;
+  for (const part of encodeEntries(entries, block, XATTR_BLOCK_HEADER_BYTES, entryHash))
+    hash = (hash << 16) ^ (hash >>> 16) ^ part;
   view.setUint32(12, hash >>> 0, true);
   return block;
 }
 
 /** Entries forwards from `start`, values backwards from the end. @returns the entries' hashes. */
-function encodeEntries(entries: readonly XattrEntry[], bytes: Uint8Array, start: number): number[] {
+function encodeEntries(
+  entries: readonly XattrEntry[],
+  bytes: Uint8Array,
+  start: number,
+  hashOf: (name: Uint8Array, paddedValue: Uint8Array) => number,
+): number[] {
   const view = viewOf(bytes);
   let at = start;
   let valueEnd = bytes.length;
@@ -119,7 +125,7 @@ function encodeEntries(entries: readonly XattrEntry[], bytes: Uint8Array, start:
     bytes[at + 1] = entry.index;
     view.setUint16(at + 2, size === 0 ? 0 : valueAt, true);
     view.setUint32(at + 8, size, true);
-    const hash = entryHash(name, bytes.subarray(valueAt, valueEnd));
+    const hash = hashOf(name, bytes.subarray(valueAt, valueEnd));
     view.setUint32(at + 12, hash, true);
     bytes.set(name, at + ENTRY_BYTES);
     hashes.push(hash);
