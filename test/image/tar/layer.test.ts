@@ -202,3 +202,24 @@ test('limits of names, paths and depth', () => {
   const xattrs = { pax: { 'SCHILY.xattr.user.big': 'x'.repeat(100) } };
   assert.throws(() => apply([[{ name: 'a', ...xattrs }]], { nameBytes: 100 }), /more than 100 bytes/);
 });
+
+test('depth counts directories, not the steps of a way', () => {
+  const shallow = (members: readonly Member[]) => apply([members], { depth: 3 }).lines.length;
+  assert.equal(shallow([d('a'), s('up', 'a/../a/../a/../a/..'), f('up/x/y/z/file')]), 6);
+  assert.equal(shallow([d('a/b/c'), s('a/b/c/top', '/'), f('a/b/c/top/x/y/z/file')]), 8);
+  assert.throws(() => shallow([f('a/b/c/d/file')]), { message: /more than 3 directories deep/ });
+});
+
+test('40 symlinks are a way, 41 a loop', () => {
+  const chain = (count: number): Member[] => [
+    d('s0'),
+    ...Array.from({ length: count }, (_, i) => s(`s${i + 1}`, `s${i}`)),
+    f(`s${count}/x`),
+  ];
+  assert.ok(apply([chain(40)]).lines.includes('s0/x=s40/x'));
+  refuses([chain(41)], /more than 40 symlinks/);
+});
+
+test('a symlink that replaces itself through itself is forgotten', () => {
+  refuses([[s('s', '.'), f('s/s'), f('s/x')]], /"s" on the way is not a directory/);
+});
