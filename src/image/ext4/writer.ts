@@ -3,6 +3,7 @@ import { BLOCK_BYTES, BlockFile } from '../block-file.ts';
 import { DataArea } from '../data-area.ts';
 import type { Run } from '../free-runs.ts';
 import { Spill } from '../spill.ts';
+import { temporaryPath } from '../temporary-file.ts';
 import { Tree } from '../tree.ts';
 import { bodySpaceOf, type Contents, inlineBytesMax, writeContents } from './contents.ts';
 import type { Geometry } from './geometry.ts';
@@ -54,8 +55,7 @@ export class Ext4Writer {
     const { inodeBytes, inlineData } = profile;
     this.#path = path;
     this.#profile = profile;
-    this.#temporary = `${path}.tmp-${process.pid}`;
-    rmSync(this.#temporary, { force: true });
+    this.#temporary = temporaryPath(path);
     const fd = openSync(this.#temporary, 'wx+', 0o600);
     this.#spill = new Spill(`${this.#temporary}.spill`);
     this.#file = new BlockFile(fd, profile.dataStart, profile.dataEndMax);
