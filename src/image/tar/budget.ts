@@ -5,8 +5,10 @@ import { TAR_LIMITS, type TarLimits } from './limits.ts';
 export class TarBudget {
   readonly limits: TarLimits;
   #entries = 0;
+  #implied = 0;
   #streamBytes = 0;
   #nameBytes = 0;
+  #attributeBytes = 0;
 
   constructor(limits: Partial<TarLimits> = {}) {
     this.limits = { ...TAR_LIMITS, ...limits };
@@ -21,8 +23,20 @@ export class TarBudget {
   }
 
   takeEntry(): void {
-    if (++this.#entries > this.limits.entries) {
-      throw new SquibError('resource-exhausted', `more than ${this.limits.entries} entries`);
+    this.#entries++;
+    this.#checkCount();
+  }
+
+  /** A directory that no entry describes costs the same: one entry can bring two thousand. */
+  takeImplied(): void {
+    this.#implied++;
+    this.#checkCount();
+  }
+
+  #checkCount(): void {
+    if (this.#entries + this.#implied > this.limits.entries) {
+      const implied = this.#implied > 0 ? `, ${this.#implied} of them directories that only paths name` : '';
+      throw new SquibError('resource-exhausted', `more than ${this.limits.entries} entries${implied}`);
     }
   }
 
@@ -33,12 +47,19 @@ export class TarBudget {
     }
   }
 
-  takeNames(bytes: number): void {
-    this.#nameBytes += bytes;
+  takeName(name: string): void {
+    this.#nameBytes += name.length;
     if (this.#nameBytes > this.limits.nameBytes) {
+      throw new SquibError('resource-exhausted', `more than ${this.limits.nameBytes} bytes of names`);
+    }
+  }
+
+  takeAttribute(bytes: number): void {
+    this.#attributeBytes += bytes;
+    if (this.#attributeBytes > this.limits.attributeBytes) {
       throw new SquibError(
         'resource-exhausted',
-        `more than ${this.limits.nameBytes} bytes of names, link targets and extended attributes`,
+        `more than ${this.limits.attributeBytes} bytes of link targets and extended attributes`,
       );
     }
   }

@@ -66,7 +66,11 @@ export class LayerSink implements TarSink {
     this.#budget = budget;
     this.#firstOwn = tree.nodeIdEnd;
     this.#base = tree.nodeCount === 1;
-    this.#parents = new Parents(tree, budget.limits.depth, (made) => this.#touch(tree.parent(made)));
+    this.#parents = new Parents(tree, budget.limits.depth, (made, name) => {
+      budget.takeImplied();
+      budget.takeName(name);
+      this.#touch(tree.parent(made));
+    });
   }
 
   entry(entry: TarEntry): void {
@@ -115,21 +119,19 @@ export class LayerSink implements TarSink {
     if (entry.kind !== 'directory')
       throw new SquibError('invalid-argument', `a ${entry.kind} cannot be the root`);
     const node = this.#parents.ensure(dir);
-    this.#touch(node);
-    this.#tree.setAttributes(node, attributesOf(entry));
+    this.#describe(node, entry);
   }
 
   #place(parent: NodeId, name: string, entry: TarEntry): void {
     const tree = this.#tree;
     this.#touch(parent);
-    this.#budget.takeNames(name.length);
+    this.#budget.takeName(name);
     // Before the name goes: the target may be the very same.
     const target = entry.kind === 'link' ? this.#linkTarget(entry.linkPath) : undefined;
     const existing = tree.lookup(parent, name);
     if (existing !== undefined) {
       if (entry.kind === 'directory' && tree.isDirectory(existing)) {
-        this.#touch(existing);
-        tree.setAttributes(existing, attributesOf(entry));
+        this.#describe(existing, entry);
         return;
       }
       if (existing === target) {
@@ -145,15 +147,23 @@ export class LayerSink implements TarSink {
       return;
     }
     const node = tree.add(parent, name, attributesOf(entry));
-    if (entry.xattrs !== undefined) this.#takeXattrs(entry.xattrs);
-    if (entry.kind === 'symlink') this.#budget.takeNames(entry.linkPath.length);
+    this.#takeXattrs(entry.xattrs);
+    if (entry.kind === 'symlink') this.#budget.takeAttribute(entry.linkPath.length);
     if (entry.kind !== 'file') return;
     this.#content.beginFile(node, entry.size);
     this.#writing = true;
   }
 
-  #takeXattrs(xattrs: ReadonlyMap<string, Uint8Array>): void {
-    for (const [name, value] of xattrs) this.#budget.takeNames(name.length + value.length);
+  /** A directory that is there gets other attributes. */
+  #describe(directory: NodeId, entry: TarEntry): void {
+    this.#touch(directory);
+    this.#takeXattrs(entry.xattrs);
+    this.#tree.setAttributes(directory, attributesOf(entry));
+  }
+
+  #takeXattrs(xattrs: ReadonlyMap<string, Uint8Array> | undefined): void {
+    if (xattrs === undefined) return;
+    for (const [name, value] of xattrs) this.#budget.takeAttribute(name.length + value.length);
   }
 
   #linkTarget(path: string): NodeId {

@@ -19,13 +19,13 @@ const IMPLIED = { mode: S_IFDIR | 0o755, uid: 0, gid: 0, mtimeSeconds: 0, mtimeN
 export class Parents {
   readonly #tree: Tree;
   readonly #depthMax: number;
-  readonly #made: (directory: NodeId) => void;
+  readonly #made: (directory: NodeId, name: string) => void;
   readonly #known = new Map<string, NodeId>();
   #lastPath = '';
   #last: NodeId;
 
   /** @param made is told of every directory that had to be made. */
-  constructor(tree: Tree, depthMax: number, made: (directory: NodeId) => void) {
+  constructor(tree: Tree, depthMax: number, made: (directory: NodeId, name: string) => void) {
     this.#tree = tree;
     this.#depthMax = depthMax;
     this.#made = made;
@@ -99,7 +99,7 @@ export class Parents {
 
   #make(parent: NodeId, name: string): NodeId {
     const node = this.#tree.add(parent, name, IMPLIED);
-    this.#made(node);
+    this.#made(node, name);
     return node;
   }
 }

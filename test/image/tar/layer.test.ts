@@ -200,7 +200,10 @@ test('limits of names, paths and depth', () => {
     /^SquibError: tar entry "def" at byte 1024: more than 5 bytes of names/,
   );
   const xattrs = { pax: { 'SCHILY.xattr.user.big': 'x'.repeat(100) } };
-  assert.throws(() => apply([[{ name: 'a', ...xattrs }]], { nameBytes: 100 }), /more than 100 bytes/);
+  assert.throws(
+    () => apply([[{ name: 'a', ...xattrs }]], { attributeBytes: 100 }),
+    /more than 100 bytes of link/,
+  );
 });
 
 test('depth counts directories, not the steps of a way', () => {
@@ -208,6 +211,18 @@ test('depth counts directories, not the steps of a way', () => {
   assert.equal(shallow([d('a'), s('up', 'a/../a/../a/../a/..'), f('up/x/y/z/file')]), 6);
   assert.equal(shallow([d('a/b/c'), s('a/b/c/top', '/'), f('a/b/c/top/x/y/z/file')]), 8);
   assert.throws(() => shallow([f('a/b/c/d/file')]), { message: /more than 3 directories deep/ });
+});
+
+test('directories that only paths name count as entries', () => {
+  const bomb = [f('a/b/c/d/e/f'), f('g/h/i/j/k/l')];
+  assert.equal(apply([bomb], { entries: 12 }).lines.length, 12);
+  assert.throws(() => apply([bomb], { entries: 11 }), {
+    code: 'resource-exhausted',
+    message:
+      /^tar entry "g\/h\/i\/j\/k\/l" at byte 1024: more than 11 entries, 10 of them directories that only/,
+  });
+  const merged = { ...d('a'), pax: { 'SCHILY.xattr.user.x': 'v'.repeat(50) } };
+  assert.throws(() => apply([[merged, merged]], { attributeBytes: 100 }), /more than 100 bytes of link/);
 });
 
 test('40 symlinks are a way, 41 a loop', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { archive, END, header, type Member, member, padded } from './archive.ts';
+import { archive, END, header, type Member, member, padded, paxRecord } from './archive.ts';
 import { type Collected, scan } from './collector.ts';
 
 const one = (m: Member): Collected => {
@@ -65,6 +65,17 @@ test('numbers: base-256, negative, blanks, large ids', () => {
   assert.equal(one({ uid: 2_000_000_000, gid: 4_000_000_000 }).gid, 4_000_000_000);
   assert.equal(one({ edit: (block) => block.write('   644 ', 100, 'latin1') }).mode, 0o644);
   assert.equal(one({ edit: (block) => block.fill(0, 108, 116) }).uid, 0);
+  assert.equal(one({ edit: (block) => block.write('644\0rest', 100, 'latin1') }).mode, 0o644);
+});
+
+test('checksums of signed bytes, as some old tars have them, and no others', () => {
+  const bytes = archive({ name: '\xe4\xff' });
+  const sum = Number.parseInt(bytes.toString('latin1', 148, 154), 8);
+  const put = (value: number) => bytes.write(value.toString(8).padStart(6, '0'), 148, 'latin1');
+  put(sum - 512);
+  assert.equal(scan(bytes)[0]?.path, '\xe4\xff');
+  put(sum - 256);
+  assert.throws(() => scan(bytes), { code: 'data-loss' });
 });
 
 test('pax records win over the header', () => {
@@ -106,6 +117,16 @@ test('pax: a size beyond the header, an empty value takes back, one entry only',
     archive({ name: 'own', pax: { path: '' } }),
   ]);
   assert.equal(scan(twice)[0]?.path, 'own');
+});
+
+test('pax headers may be filled up with NULs', () => {
+  const records = `${paxRecord('path', 'padded')}\0\0\0`;
+  const bytes = Buffer.concat([
+    header({ type: 'x', data: records }),
+    padded(records),
+    archive({ name: 'e' }),
+  ]);
+  assert.equal(scan(bytes)[0]?.path, 'padded');
 });
 
 test('pax global records hold until they change, own ones win', () => {

@@ -106,6 +106,7 @@ test('maps that lie are refused', () => {
   });
   for (const [value, reason] of [
     ['0,3,1500,4', /lists 7 bytes of data, the archive has 8/],
+    ['0,3,1500,6', /lists 9 bytes of data, the archive has 8/],
     ['1500,3,0,5', /overlap/],
     ['0,3,2,5', /overlap/],
     ['0,3,1996,5', /exceed/],
