@@ -291,8 +291,8 @@ export class Tree {
     let extent = detail;
     let offset = 0;
     if (type === S_IFCHR || type === S_IFBLK) {
-      extent = checkDevice(a.rdevMajor ?? 0, 0xfff, 'major');
-      offset = checkDevice(a.rdevMinor ?? 0, 0xf_ffff, 'minor');
+      extent = checkInteger(a.rdevMajor ?? 0, 0xfff, 'a major number');
+      offset = checkInteger(a.rdevMinor ?? 0, 0xf_ffff, 'a minor number');
     } else if (type === S_IFLNK) {
       const target = a.target ?? '';
       if (target.length === 0 || target.length > TARGET_BYTES_MAX || target.includes('\0'))
@@ -303,13 +303,16 @@ export class Tree {
       extent = target.length;
       offset = this.#spill.append(Buffer.from(target, 'latin1'));
     }
+    if (Number.isNaN(a.mtimeSeconds)) throw new SquibError('invalid-argument', 'a time that is not a number');
     const seconds = Math.min(Math.max(Math.floor(a.mtimeSeconds), SECONDS_MIN), SECONDS_MAX);
     this.#xattrs.cells[node] = a.xattrs && a.xattrs.size > 0 ? this.#internSet(a.xattrs) : 0;
-    this.#mode.cells[node] = a.mode;
-    this.#uid.cells[node] = a.uid;
-    this.#gid.cells[node] = a.gid;
+    this.#mode.cells[node] = checkInteger(a.mode, 0xffff, 'a mode');
+    this.#uid.cells[node] = checkInteger(a.uid, 0xffff_ffff, 'a user id');
+    this.#gid.cells[node] = checkInteger(a.gid, 0xffff_ffff, 'a group id');
     this.#seconds.cells[node] = seconds;
-    this.#nanos.cells[node] = checkNanos(a.mtimeNanos) * 4 + Math.floor((seconds - SECONDS_MIN) / 2 ** 32);
+    this.#nanos.cells[node] =
+      checkInteger(a.mtimeNanos, 999_999_999, 'nanoseconds') * 4 +
+      Math.floor((seconds - SECONDS_MIN) / 2 ** 32);
     this.#detail.cells[node] = extent;
     this.#offset.cells[node] = offset;
   }
@@ -348,12 +351,7 @@ function checkName(name: string): void {
     );
 }
 
-function checkNanos(nanos: number): number {
-  if (Number.isInteger(nanos) && nanos >= 0 && nanos < 1e9) return nanos;
-  throw new SquibError('invalid-argument', `a time with ${nanos} nanoseconds; expected 0..999999999`);
-}
-
-function checkDevice(value: number, max: number, what: string): number {
+function checkInteger(value: number, max: number, what: string): number {
   if (Number.isInteger(value) && value >= 0 && value <= max) return value;
-  throw new SquibError('invalid-argument', `device ${what} number ${value}; Linux has 0..${max}`);
+  throw new SquibError('invalid-argument', `${what} of ${value}; expected 0..${max}`);
 }

@@ -31,6 +31,14 @@ test('what is no tree is refused: files with children, links to directories, cha
   assert.throws(() => tree.add(0, 'x', { ...FILE, mode: 0o20000, rdevMajor: 4096 }), {
     code: 'invalid-argument',
   });
+  for (const broken of [
+    { uid: -1 },
+    { gid: 2 ** 32 },
+    { uid: 0.5 },
+    { mtimeNanos: 1e9 },
+    { mtimeSeconds: Number.NaN },
+  ])
+    assert.throws(() => tree.add(0, 'x', { ...FILE, ...broken }), { code: 'invalid-argument' });
   const xattrs = new Map([['user.x', new Uint8Array(65_537)]]);
   assert.throws(() => tree.add(0, 'x', { ...FILE, xattrs }), { code: 'invalid-argument' });
   for (let i = 1; i < 65_000; i++) tree.link(0, `l${i}`, file);

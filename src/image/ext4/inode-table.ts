@@ -21,7 +21,6 @@ import {
   INODE_EXTRA_BYTES,
   INODE_INDEX,
   INODE_INLINE_DATA,
-  ROOT_INODE,
 } from './inode.ts';
 import { encodeXattrBody, inlineDataEntry, type XattrEntry } from './xattr.ts';
 import { placeXattrs } from './xattr-placement.ts';
@@ -109,10 +108,10 @@ function writeInode(contents: Contents, node: NodeId, view: DataView, at: number
   encodeXattrBody(entries, new Uint8Array(view.buffer, start, at + inodeBytes - start));
 }
 
-function linksOf({ tree, inodes, subdirectories }: Contents, node: NodeId): number {
+function linksOf({ tree, subdirectories }: Contents, node: NodeId): number {
   if (!tree.isDirectory(node)) return tree.links(node);
   const links = 2 + (subdirectories[node] as number);
-  return links >= DIRECTORY_LINKS_MAX && inodes[node] !== ROOT_INODE ? 1 : Math.min(links, 65_535);
+  return links >= DIRECTORY_LINKS_MAX ? 1 : links;
 }
 
 /** Its bytes may be views of the spill: valid until the next read of it. */

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { halfMd4 } from '../../../src/image/ext4/htree.ts';
 import { createExt4Image, type ImageBuilder } from '../../../src/image/ext4/image.ts';
 import type { Attributes, NodeId } from '../../../src/image/tree.ts';
 import { debugfs, fsck, inMounted, noMounts, seen } from './judge.ts';
@@ -174,6 +175,38 @@ test('more than 65,000 subdirectories, found by the index', kernel, () => {
     inMounted(image, 'stat -c %h many; ls many | wc -l; cd many; stat -c %n sub0 sub999 sub65999').trim(),
     ['1', '66000', 'sub0', 'sub999', 'sub65999'].join('\n'),
   );
+});
+
+test('names with one hash in two leaves are found in both', kernel, () => {
+  // Found by search: two names of one hash under the seed of these tests.
+  const twins = ['c130948', 'c234577'].map((name) => name.padEnd(120, 'x'));
+  const hash = halfMd4(UUID);
+  const shared = hash(Buffer.from(twins[0] as string));
+  assert.equal(hash(Buffer.from(twins[1] as string)), shared);
+  // 15 entries of 264 bytes leave room in a leaf for one entry of 128, not for two.
+  const fillers = Array.from({ length: 2000 }, (_, i) => `f${i}`.padEnd(255, 'y'));
+  const below = fillers.filter((name) => hash(Buffer.from(name)) < shared).slice(0, 15 * 20);
+  const above = fillers.filter((name) => hash(Buffer.from(name)) > shared).slice(0, 300);
+  build((b) => {
+    for (const name of [...below, ...twins, ...above]) b.tree.add(0, name, attributes(0o100644));
+  });
+  assert.match(
+    debugfs(image, 'htree_dump /'),
+    new RegExp(`Hash 0x${(shared + 1).toString(16).padStart(8, '0')}`),
+  );
+  inMounted(image, `${lookups(twins)}\nls -l . >/dev/null`);
+});
+
+test('links of a directory around the 65,000 that it may count, the root too', () => {
+  for (const subdirectories of [64_997, 64_998, 64_999]) {
+    build((b) => {
+      const many = b.tree.add(0, 'many', attributes(0o40755));
+      for (let i = 0; i < subdirectories; i++) b.tree.add(many, `${i}`, attributes(0o40755));
+    }, false);
+  }
+  build((b) => {
+    for (let i = 0; i < 65_100; i++) b.tree.add(0, `${i}`, attributes(0o40755));
+  }, false);
 });
 
 test('attributes in the inode, in a block, in shared blocks and in both', kernel, () => {
