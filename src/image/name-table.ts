@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { SquibError } from '../base/errors.ts';
 import { bytesColumn, u32Column } from './column.ts';
 
@@ -201,7 +200,7 @@ export class NameTable {
 }
 
 /** So that no image can be made of names that all fall into one slot; no output depends on it. */
-const SEED = randomBytes(4).readInt32LE();
+const SEED = Math.floor(Math.random() * 2 ** 32);
 
 /** FNV-1a over the name, started from the parent and the seed, with a final mix for the low bits. */
 function hash(parent: number, name: string): number {

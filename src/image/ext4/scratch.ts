@@ -14,7 +14,8 @@ const BYTES_PER_INODE = 65_536;
 export type FillScratch = (sink: { tree: Tree; data: DataArea }, target: NodeId) => void;
 
 /**
- * Makes a sparse writable ext4 of `bytes` at `path`, complete or absent, and on disk.
+ * Makes a sparse writable ext4 of `bytes` at `path`, complete or absent; with content it is on the
+ * disk when this returns. An empty one may read as zeroes after a crash of the host within seconds.
  * @param fill fills the directory `/upper`; without it the file system is empty.
  * @throws SquibError `invalid-argument` for a size that ext4 cannot have, `resource-exhausted` if
  *   the content does not fit; what `fill` and the file system throw. Nothing is left then.
@@ -28,6 +29,7 @@ export function createScratch(path: string, bytes: number, fill?: FillScratch): 
     readOnly: false,
     dataStart: scratchDataStart(geometry),
     dataEndMax: geometry.blocks,
+    // An empty one has nothing to lose, and waiting for a busy disk would hold up a start.
     sync: fill !== undefined,
   });
   try {
