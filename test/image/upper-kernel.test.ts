@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { createScratch } from '../../src/image/ext4/scratch.ts';
 import { fillUpper } from '../../src/image/upper.ts';
 
@@ -115,4 +116,28 @@ test("what the kernel's overlayfs wrote to a scratch is what it writes to a dire
   assert.equal(ours, kernels);
   assert.match(ours as string, /^etc\/shadow whiteout$/m);
   assert.match(ours as string, /^opt\/old 0o40755 .*trusted\.overlay\.opaque/m);
+});
+
+test('a disk that gets full half way leaves the directory as it was', {
+  skip: !canMount && 'no mount namespaces here',
+}, () => {
+  const scratch = join(dir, 'large.ext4');
+  mkdirSync(join(dir, 'content/upper'), { recursive: true });
+  for (let i = 0; i < 8; i++) writeFileSync(join(dir, `content/upper/${i}`), Buffer.alloc(300_000, i));
+  execFileSync(
+    'mke2fs',
+    ['-q', '-F', '-t', 'ext4', '-O', '^has_journal', '-d', join(dir, 'content'), scratch, '16M'],
+    {
+      stdio: 'pipe',
+    },
+  );
+  const program = fileURLToPath(new URL('../../cmd/squib.ts', import.meta.url));
+  const script = `mkdir t; mount -t tmpfs -o size=1m tmpfs t; mkdir t/fs; echo old > t/fs/kept
+      code=0; "$1" "$2" image commit large.ext4 t/fs --json 2>error || code=$?
+      echo $code; cat t/fs/kept; ls -A t; cat error`;
+  const [code, kept, left, error = ''] = inNamespace(script, process.execPath, program).trim().split('\n');
+  assert.deepEqual([code, kept, left], ['1', 'old', 'fs']);
+  const { code: name, message } = JSON.parse(error).error;
+  assert.equal(name, 'resource-exhausted');
+  assert.match(message, /^"\/\d" cannot be written to the upper directory: ENOSPC/);
 });

@@ -103,6 +103,9 @@ test('the upper directory says what the image says, as overlayfs would have it',
   assert.ok(statSync(join(upperDir, 'sparse')).blocks * 512 < 1 << 20);
   assert.deepEqual(xattrs(join(upperDir, 'opaque')), ['trusted.overlay.opaque']);
   assert.deepEqual(xattrs(join(upperDir, 'etc/motd')), ['system.posix_acl_access', 'user.note']);
+  // The old content goes, names that are no text included.
+  assert.deepEqual(await fill(), stats);
+  assert.deepEqual(readdirSync(join(dir, 'snapshot')), ['fs']);
 });
 
 test('a second fill replaces the first one; an empty image empties the directory', async () => {

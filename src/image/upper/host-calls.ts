@@ -1,3 +1,4 @@
+import { getSystemErrorName } from 'node:util';
 import { SquibError } from '../../base/errors.ts';
 
 const AT_FDCWD = -100;
@@ -13,6 +14,7 @@ const O_NOFOLLOW = process.arch === 'arm64' ? 0o100000 : 0o400000;
 
 const ENOTSUP = 95;
 const EPERM = 1;
+const ENOSPC = 28;
 
 /** File types of mknod(2). */
 export const S_IFIFO = 0o010000;
@@ -22,7 +24,8 @@ export const S_IFSOCK = 0o140000;
 /**
  * Makes files relative to an open directory. No call follows a symlink in its last component, and
  * names have one component only, so nothing is reached that is not in the directory. Names are raw
- * bytes as latin1. Every failure is a SquibError `failed-precondition` with the call and the name.
+ * bytes as latin1. Every failure is a SquibError with the call and the name: `resource-exhausted` on a
+ * full disk, else `failed-precondition`.
  */
 export class HostCalls {
   readonly #errno: () => number;
@@ -133,7 +136,9 @@ export class HostCalls {
 
   #done(call: string, name: string, result: number): number {
     if (result >= 0) return result;
-    throw new SquibError('failed-precondition', `${call} of "${name}" failed: errno ${this.#errno()}`);
+    const errno = this.#errno();
+    const code = errno === ENOSPC ? 'resource-exhausted' : 'failed-precondition';
+    throw new SquibError(code, `${call} of "${name}" failed: ${getSystemErrorName(-errno)}`);
   }
 }
 

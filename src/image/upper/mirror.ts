@@ -1,5 +1,5 @@
 import { closeSync, fchmodSync, fchownSync, ftruncateSync, writeSync } from 'node:fs';
-import { SquibError } from '../../base/errors.ts';
+import { type ErrorCode, SquibError } from '../../base/errors.ts';
 import { type LayerNode, layerNode } from '../export/layer-node.ts';
 import type { Inode } from '../ext4/read/inode.ts';
 import type { Step } from '../ext4/read/walk.ts';
@@ -56,8 +56,7 @@ export class Mirror {
       else if (step.inode.type === 'directory') this.#enter(step);
       else this.#make(step);
     } catch (thrown) {
-      const code = thrown instanceof SquibError ? thrown.code : 'failed-precondition';
-      throw new SquibError(code, `"/${step.path}" cannot be written to the upper directory`, {
+      throw new SquibError(codeOf(thrown), `"/${step.path}" cannot be written to the upper directory`, {
         cause: thrown,
       });
     }
@@ -150,4 +149,9 @@ export class Mirror {
       if (!this.#calls.setXattr(target, attribute, value)) this.stats.skippedAttributes++;
     }
   }
+}
+
+function codeOf(thrown: unknown): ErrorCode {
+  if (thrown instanceof SquibError) return thrown.code;
+  return (thrown as NodeJS.ErrnoException).code === 'ENOSPC' ? 'resource-exhausted' : 'failed-precondition';
 }

@@ -61,7 +61,8 @@ test('what the kernel wrote is what is read: deep trees, holes, unwritten extent
 }, () => {
   const scratch = join(dir, 'scratch.ext4');
   createScratch(scratch, 512 << 20);
-  const script = 'mkdir m; mount -o loop scratch.ext4 m; cd m; python3 -c "$1" > ../listing; cd ..; umount m; cat listing';
+  const script =
+    'mkdir m; mount -o loop scratch.ext4 m; cd m; python3 -c "$1" > ../listing; cd ..; umount m; cat listing';
   const listing = execFileSync(
     'unshare',
     ['-m', '--propagation', 'private', 'sh', '-euc', script, 'sh', WRITES],
