@@ -8,7 +8,7 @@ import { Libc } from './directory/libc.ts';
 import { diskError } from './disk-error.ts';
 import { createExt4Image, type ImageBuilder } from './ext4/image.ts';
 import { evictImages, noteLayer } from './image-eviction.ts';
-import { openImage, removeUnfinished } from './image-file.ts';
+import { openImage } from './image-file.ts';
 import { withDirectoryLock } from './image-lock.ts';
 import { makeScratch } from './scratch-file.ts';
 import { fillUpper } from './upper.ts';
@@ -58,7 +58,6 @@ function imageAt(place: ImagePlace, job: ImageJob, libc: Libc): string {
       closeSync(made);
       return;
     }
-    removeUnfinished(place.path);
     buildImage(place.path, job, libc);
     if (place.shared) noteLayer(dir, job.layers[0] as string);
     else if (job.directories === 'overlay') removeSuperseded(place.path);

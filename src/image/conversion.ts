@@ -12,7 +12,10 @@ export interface ImagePlace {
   readonly shared?: { readonly dir: string; readonly bytesMax: number };
 }
 
-/** What the conversion process is asked for, as JSON in its one argument. */
+/** The converter's first argument where it is a process, with the job as its second. */
+export const JOB_VERB = 'job';
+
+/** What the conversion process is asked for, as JSON in its argument. */
 export type ConversionJob =
   | {
       readonly kind: 'image';
@@ -47,6 +50,22 @@ export type ConversionResult =
   | { readonly path: string }
   | { readonly error: { readonly code: ErrorCode; readonly message: string } };
 
+/** What the program also offers to a process that loads it as a module: work of a few milliseconds. */
+export interface Converter {
+  /** Makes an empty scratch: scratch-file.ts. */
+  makeScratch(path: string, bytes: number): void;
+  /** Whether a commit has anything to do: upper/changes.ts. */
+  mayHaveChanges(scratch: string, upperDir: string): boolean;
+}
+
+/**
+ * Loads the converter at its first use: the ext4 writer and reader are a third of all that a shim
+ * would otherwise parse before it answers.
+ */
+export async function loadConverter(converter: string): Promise<Converter> {
+  return ((await import(converter)) as { converter: Converter }).converter;
+}
+
 /**
  * Runs one conversion in a process of its own: its memory goes back to the host at its end, it blocks
  * nobody's loop, and the locks that it holds end with it.
@@ -55,7 +74,7 @@ export type ConversionResult =
  * @throws SquibError the converter's own, with its code.
  */
 export async function convert(converter: string, job: ConversionJob): Promise<string> {
-  const args = ['--no-warnings', '--v8-pool-size=1', converter, JSON.stringify(job)];
+  const args = ['--no-warnings', '--v8-pool-size=1', converter, JOB_VERB, JSON.stringify(job)];
   const output = await runCommand(process.execPath, args, { timeoutMs: CONVERT_TIMEOUT_MS });
   const result = JSON.parse(output) as ConversionResult;
   if ('path' in result) return result.path;

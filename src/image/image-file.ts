@@ -1,5 +1,4 @@
-import { closeSync, fstatSync, openSync, readdirSync, readSync, rmSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import {
   decodeSuperblock,
   SUPERBLOCK_BYTES,
@@ -42,15 +41,4 @@ function isImage(fd: number, uuid: string): boolean {
     blocksCount * 2 ** (MIN_LOG_BLOCK_BYTES + logBlockSize) === size &&
     Buffer.from(own).toString('hex') === uuid
   );
-}
-
-/**
- * Removes what a killed process left of an image that it was making. Whoever calls this must be the only
- * one at work on that image.
- */
-export function removeUnfinished(path: string): void {
-  const prefix = `${basename(path)}.tmp-`;
-  for (const name of readdirSync(dirname(path))) {
-    if (name.startsWith(prefix)) rmSync(join(dirname(path), name), { force: true });
-  }
 }

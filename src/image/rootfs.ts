@@ -1,11 +1,10 @@
 import { closeSync, futimesSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { SquibError } from '../base/errors.ts';
-import { convert, type ImagePlace } from './conversion.ts';
+import { convert, type ImagePlace, loadConverter } from './conversion.ts';
 import { openImage } from './image-file.ts';
 import { type RootfsMount, rootfsSource } from './mounts.ts';
 import { planRootfs, type RootfsPlan, requireSources } from './rootfs-plan.ts';
-import { mayHaveChanges } from './upper/changes.ts';
 
 /** Images of layers whose directory cannot be written. What VMs use is never removed for the bound. */
 const SHARED_IMAGES = { dir: '/var/lib/squib/cache', bytesMax: 20 * 2 ** 30 };
@@ -122,13 +121,15 @@ async function readyScratch(plan: RootfsPlan, request: RootfsRequest): Promise<v
     }
   }
   // An empty one takes milliseconds: no process is worth it.
-  const { makeScratch } = await import('./scratch-file.ts');
+  const { makeScratch } = await loadConverter(request.converter);
   makeScratch(path, bytes);
 }
 
 /** A container that wrote nothing costs a look. */
 async function commitWrites(plan: RootfsPlan, converter: string, bytesMax: number): Promise<void> {
   const { scratchPath: scratch, upperDir, namespace } = plan;
-  if (upperDir === undefined || !mayHaveChanges(scratch, upperDir)) return;
+  if (upperDir === undefined) return;
+  const { mayHaveChanges } = await loadConverter(converter);
+  if (!mayHaveChanges(scratch, upperDir)) return;
   await convert(converter, { kind: 'commit', scratch, upperDir, namespace, bytesMax });
 }

@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import type { ConversionJob, ConversionResult } from '../../src/image/conversion.ts';
+import { type ConversionJob, type ConversionResult, JOB_VERB } from '../../src/image/conversion.ts';
 import { prepareRootfs } from '../../src/image/rootfs.ts';
 import { missing } from './directory/tree-on-host.ts';
 import { CONVERTER, debugfs, fsck, Snapshots } from './snapshots.ts';
@@ -40,7 +40,9 @@ const imageJob = (layers: readonly string[], path: string): ConversionJob => ({
 });
 
 function converter(job: ConversionJob): ChildProcess {
-  return spawn(process.execPath, [CONVERTER, JSON.stringify(job)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  return spawn(process.execPath, [CONVERTER, JOB_VERB, JSON.stringify(job)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
 }
 
 async function result(child: ChildProcess): Promise<ConversionResult> {
@@ -58,16 +60,17 @@ function bigLayer(): string {
   return layer;
 }
 
+const isWriting = (): boolean => readdirSync(dir).some((name) => name.startsWith('image.tmp'));
+
 /** Waits for something to appear beside the image: the conversion writes. */
-async function started(): Promise<void> {
-  while (!readdirSync(dir).some((name) => name.startsWith('image.tmp')))
-    await new Promise((r) => setTimeout(r, 2));
+async function started(child: ChildProcess): Promise<void> {
+  while (child.exitCode === null && !isWriting()) await new Promise((r) => setTimeout(r, 2));
 }
 
 test('a source that disappears is named, and no image is left', options, async () => {
   const layer = bigLayer();
   const child = converter(imageJob([layer], join(dir, 'image')));
-  await started();
+  await started(child);
   rmSync(layer, { recursive: true });
   const answer = await result(child);
   assert.ok('error' in answer);
@@ -83,7 +86,7 @@ test('a file that shrinks is named', options, async () => {
   const path = join(layer, 'log');
   writeFileSync(path, Buffer.alloc(256 << 20, 1));
   const child = converter(imageJob([layer], join(dir, 'image')));
-  await started();
+  await started(child);
   truncateSync(path, 10);
   const answer = await result(child);
   // A host with reflinks is done before the cut.
@@ -97,7 +100,7 @@ test('a killed conversion leaves no image; the next one cleans up and succeeds',
   const layer = bigLayer();
   const path = join(dir, 'image');
   const child = converter(imageJob([layer], path));
-  await started();
+  await started(child);
   child.kill('SIGKILL');
   await once(child, 'close');
   assert.ok(!existsSync(path));
@@ -127,6 +130,7 @@ function inPrivateMount(setUp: string, job: ConversionJob): { answer: Conversion
     ...args,
     process.execPath,
     CONVERTER,
+    JOB_VERB,
     JSON.stringify(job),
   ]).toString();
   const [answer = '', ...left] = output.trim().split('\n');

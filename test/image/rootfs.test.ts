@@ -124,7 +124,7 @@ test('an image that is cut short, or of other layers, is made anew', options, as
 });
 
 test('what earlier versions and killed conversions left beside a layer goes', options, async () => {
-  for (const name of ['.squib-1.ext4', '.squib-scratch.ext4', '.squib-2.ext4.tmp-123'])
+  for (const name of ['.squib-1.ext4', '.squib-scratch.ext4', '.squib-2.ext4.tmp-4194400'])
     writeFileSync(layer(`2/${name}`), 'x');
   await prepareRootfs(snapshots.request());
   assert.deepEqual(readdirSync(layer('2')).sort(), ['.squib-2.ext4', 'fs']);
