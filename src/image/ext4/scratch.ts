@@ -7,8 +7,8 @@ import { scratchDataStart, scratchGeometry } from './geometry.ts';
 import { Ext4Writer } from './writer.ts';
 
 const INODE_BYTES = 256;
-/** Files in a writable layer are fewer and larger than ext4 expects. */
-const BYTES_PER_INODE = 65_536;
+/** What mke2fs gives: a small scratch must hold a node_modules, and unused inodes take no disk. */
+const BYTES_PER_INODE = 16_384;
 
 /** Puts into the scratch, under `target`, what the container finds there. */
 export type FillScratch = (sink: { tree: Tree; data: DataArea }, target: NodeId) => void;
