@@ -7,6 +7,7 @@ import {
   linkSync,
   mkdirSync,
   mkdtempSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -36,6 +37,21 @@ test('a layer that is gone, or is a file, is named', () => {
     code: 'invalid-argument',
     message: /not a directory/,
   });
+});
+
+test('a path longer than the kernel takes is refused, not cut', () => {
+  const deep = Array.from({ length: 9 }, () => 'n'.repeat(250)).join('/');
+  for (const half of ['a', 'b']) mkdirSync(join(dir, half, deep), { recursive: true });
+  renameSync(join(dir, 'b'), join(dir, 'a', deep, 'b'));
+  try {
+    assert.throws(() => flattened([dir]), {
+      code: 'unimplemented',
+      message: /path of 4\d{3} bytes, at most 4095/,
+    });
+  } finally {
+    // Node's own removal cannot go that deep.
+    execFileSync('rm', ['-rf', dir]);
+  }
 });
 
 test('layers that would have to be followed are refused, naming the mark', { skip }, () => {
