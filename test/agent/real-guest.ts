@@ -1,7 +1,7 @@
 /** A microVM with the built agent, and the calls on it: for tests on a real guest kernel. */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -136,6 +136,8 @@ export class RealGuest {
   /** A read-only disk with busybox in /bin and what `add` puts there; gives its serial. */
   async lower(add: (root: string) => Promise<void> = async () => {}): Promise<string> {
     const root = await mkdtemp(join(this.dir, 'lower-'));
+    // The image's root is as this directory is.
+    await chmod(root, 0o755);
     await Promise.all(['bin', 'etc', 'dev', 'proc', 'sys', 'tmp'].map((name) => mkdir(join(root, name))));
     await writeFile(
       join(root, 'etc/passwd'),
