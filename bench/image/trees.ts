@@ -12,7 +12,7 @@ export interface Tree {
   readonly entries: number;
 }
 
-/** Packages with many small files, pinned: together about 47,000. */
+/** Packages with many small files, pinned: together about 57,000. */
 const PACKAGES = [
   '@mui/icons-material@5.16.7',
   '@tabler/icons@3.17.0',
