@@ -1,4 +1,4 @@
-import { SquibError } from '../../base/errors.ts';
+import { type CLibrary, loadCLibrary, type Native } from '../c-library.ts';
 
 /** What a system call said when it failed: the C name where it is one that callers tell apart. */
 export type Errno =
@@ -57,20 +57,11 @@ export class Libc {
 
   /** @throws SquibError `failed-precondition` where koffi has no binary for this host. */
   static async load(): Promise<Libc> {
-    try {
-      const { default: koffi } = await import('koffi');
-      return new Libc(koffi.load('libc.so.6'), () => koffi.errno());
-    } catch (cause) {
-      throw new SquibError(
-        'failed-precondition',
-        'the C library cannot be called: koffi.node is missing or not for this host; install squib again',
-        { cause },
-      );
-    }
+    return new Libc(await loadCLibrary());
   }
 
-  private constructor(library: Library, errno: () => number) {
-    this.#errno = errno;
+  private constructor(library: CLibrary) {
+    this.#errno = library.errno;
     this.#statx = library.func('int statx(int, void *, int, uint32_t, void *)');
     this.#llistxattr = library.func('int64_t llistxattr(void *, void *, size_t)');
     this.#lgetxattr = library.func('int64_t lgetxattr(void *, void *, void *, size_t)');
@@ -161,10 +152,4 @@ export class Libc {
 interface CopyOffsets {
   readonly source: Uint8Array;
   readonly target: Uint8Array;
-}
-
-type Native = (...args: readonly unknown[]) => number;
-
-interface Library {
-  func(definition: string): Native;
 }

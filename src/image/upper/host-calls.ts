@@ -1,5 +1,6 @@
 import { getSystemErrorName } from 'node:util';
 import { SquibError } from '../../base/errors.ts';
+import { type CLibrary, loadCLibrary, type Native } from '../c-library.ts';
 
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
@@ -43,20 +44,11 @@ export class HostCalls {
 
   /** @throws SquibError `failed-precondition` where koffi has no binary for this host. */
   static async load(): Promise<HostCalls> {
-    try {
-      const { default: koffi } = await import('koffi');
-      return new HostCalls(koffi.load('libc.so.6'), () => koffi.errno());
-    } catch (cause) {
-      throw new SquibError(
-        'failed-precondition',
-        'the C library cannot be called: koffi.node is missing or not for this host; install squib again',
-        { cause },
-      );
-    }
+    return new HostCalls(await loadCLibrary());
   }
 
-  private constructor(library: Library, errno: () => number) {
-    this.#errno = errno;
+  private constructor(library: CLibrary) {
+    this.#errno = library.errno;
     this.#openat = library.func('int openat(int, void *, int, int)');
     this.#mkdirat = library.func('int mkdirat(int, void *, uint32_t)');
     this.#symlinkat = library.func('int symlinkat(void *, int, void *)');
@@ -151,10 +143,4 @@ export interface XattrTarget {
 
 function zero(name: string): Uint8Array {
   return Buffer.from(`${name}\0`, 'latin1');
-}
-
-type Native = (...args: readonly unknown[]) => number;
-
-interface Library {
-  func(definition: string): Native;
 }
